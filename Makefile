@@ -1,0 +1,46 @@
+# Two commands matter: `make report` and `make test`. Everything else serves them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= 2
+
+.PHONY: report test lint docs benchmark abuse clean
+
+report: $(VENV)/.run ## run every claim at quick scale and write report/index.html
+	$(BIN)/sandbox run --all --scale quick
+	$(BIN)/sandbox report
+
+test: $(VENV)/.test lint ## lint, types, contracts, spelling, tests
+	$(BIN)/pytest -n $(WORKERS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+docs: $(VENV)/.docs ## build the documentation, warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+
+benchmark: $(VENV)/.run ## paired comparisons; writes benchmarks/*.json
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) runs report docs/_build docs/gallery docs/api build *.egg-info
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(PIP) "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) -e '.[test]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) -e '.[docs]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Exact learning dynamics of deep linear networks under curvature-corrected rules."""
