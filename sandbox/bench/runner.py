@@ -1,0 +1,181 @@
+"""Running a claim: needs, cache, experiment, figures, result."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sandbox.bench.claim import Claim, Run
+from sandbox.bench.comparison import Comparison, Verdict
+from sandbox.bench.needs import missing
+from sandbox.bench.record import Record, Settings
+from sandbox.bench.sources import ROOT
+from sandbox.bench.store import CACHED, Store
+from sandbox.bench.sweep import open_executor
+
+__all__ = ["environment", "run_claim"]
+
+RECORDED = ("numpy", "scipy", "numba", "sympy", "torch", "matplotlib", "scikit-learn")
+
+
+def run_claim(
+    claim: Claim,
+    store: Store,
+    settings: Settings | None = None,
+    *,
+    workers: int = 1,
+    show_progress: bool = False,
+) -> Record:
+    """Return a claim's result, from the store if it is there, else by running it.
+
+    A claim that raises gets the verdict ``error`` with its traceback; one whose
+    needs are not met is ``skipped``. Both are tried again the next time.
+
+    Parameters
+    ----------
+    claim : Claim
+        What to run.
+    store : Store
+        Where results are kept.
+    settings : Settings or None
+        Scale, seed and device; None for ``quick``, 0 and ``cpu``.
+    workers : int
+        Processes for the claim's sweeps.
+    show_progress : bool
+        Whether to draw progress bars.
+
+    Returns
+    -------
+    Record
+        The result, written to the store.
+    """
+    from theory.streams import Streams
+
+    settings = settings or Settings()
+    known = store.load(claim, settings)
+    if known is not None and known.verdict in CACHED:
+        return known
+    lacking = missing(claim.needs)
+    if lacking:
+        about = environment(settings)
+        record = Record(
+            claim.id, [], 0.0, settings, about, Verdict.SKIPPED, "needs " + "; ".join(lacking)
+        )
+        return store.save(claim, record)
+    working = store.working_folder(claim, settings)
+    start = time.perf_counter()
+    try:
+        with open_executor(workers, claim.file) as executor:
+            run = Run(
+                settings.scale,
+                Streams(settings.seed),
+                settings.device,
+                executor,
+                working,
+                show_progress,
+            )
+            comparisons = _as_list(claim, claim.experiment(run))
+        seconds = time.perf_counter() - start
+        record = Record(claim.id, comparisons, seconds, settings, environment(settings))
+        return store.save(claim, record, lambda folder: _draw(claim, comparisons, folder))
+    except Exception:
+        seconds = time.perf_counter() - start
+        about = environment(settings)
+        record = Record(
+            claim.id, [], seconds, settings, about, Verdict.ERROR, traceback.format_exc()
+        )
+        return store.save(claim, record, keep_unfinished=True)
+
+
+def _as_list(claim: Claim, result: Any) -> list[Comparison]:
+    """Check what an experiment returned."""
+    comparisons = result if isinstance(result, list) else [result]
+    if not comparisons or not all(isinstance(c, Comparison) for c in comparisons):
+        raise TypeError(f"{claim.id} returned {result!r}: must be a Comparison or a list of them")
+    return comparisons
+
+
+def _draw(claim: Claim, comparisons: list[Comparison], folder: Path) -> None:
+    """Write the claim's figure as SVG and PNG."""
+    from sandbox.bench.figures import save_figure
+
+    save_figure(comparisons, folder / "figure", claim.plot)
+
+
+def environment(settings: Settings) -> dict[str, Any]:
+    """Return what else a result may depend on: commit, versions, processor, threads.
+
+    Parameters
+    ----------
+    settings : Settings
+        The run's configuration; its seed is repeated here.
+
+    Returns
+    -------
+    dict
+        Ready for JSON.
+    """
+    versions = {}
+    for package in RECORDED:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": _threads(),
+        "device": settings.device,
+        "seed": settings.seed,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> str:
+    """Return the commit of the source tree, with a plus sign if it was changed since."""
+    try:
+        git = ["git", "-C", str(ROOT)]
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "not a git checkout"
+    return head + ("+" if changed else "")
+
+
+def _processor() -> str:
+    """Return the processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _threads() -> dict[str, int]:
+    """Return the thread counts of the numerical libraries that are loaded."""
+    counts = {}
+    if (torch := sys.modules.get("torch")) is not None:
+        counts["torch"] = int(torch.get_num_threads())
+    if (numba := sys.modules.get("numba")) is not None:
+        counts["numba"] = int(numba.get_num_threads())
+    return counts

@@ -1,0 +1,169 @@
+"""Independent pieces of work through a standard executor, each kept as it finishes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from sandbox.bench.claim import Run
+
+__all__ = ["SerialExecutor", "open_executor", "resumable_map"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SerialExecutor(Executor):
+    """Runs every call at once, in this process, through the standard interface."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call the function now and return its finished future.
+
+        Parameters
+        ----------
+        fn : callable
+            What to call.
+        *args, **kwargs : object
+            Its arguments.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Already done, with the result or the exception.
+        """
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as problem:
+            future.set_exception(problem)
+        return future
+
+
+class _LazyPool(Executor):
+    """A process pool that starts its workers with the first call."""
+
+    def __init__(self, workers: int, file: Path) -> None:
+        self._workers, self._file = workers, file
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        if self._pool is None:
+            # spawned, not forked: the parent may already run torch's and numba's threads
+            self._pool = ProcessPoolExecutor(
+                self._workers, get_context("spawn"), _prepare_worker, (str(self._file),)
+            )
+        return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _prepare_worker(file: str) -> None:
+    """Give a worker one thread, and the user's file of claims if there is one."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+    from sandbox.bench.registry import load_file
+    from sandbox.bench.sources import ROOT
+
+    if not Path(file).is_relative_to(ROOT / "sandbox"):
+        load_file(Path(file))
+
+
+@contextmanager
+def open_executor(workers: int, file: Path) -> Generator[Executor]:
+    """Open an executor for one claim and close it afterwards, dropping what waits.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes; 1 runs everything in this process.
+    file : pathlib.Path
+        The file that states the claim; workers import it.
+
+    Yields
+    ------
+    concurrent.futures.Executor
+        The executor.
+    """
+    executor: Executor = SerialExecutor() if workers == 1 else _LazyPool(workers, file)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def resumable_map(
+    run: Run, function: Callable[[Any], dict[str, Any]], items: list[Any], name: str
+) -> list[dict[str, Any]]:
+    """Apply ``function`` to every item, keeping each result in the run's folder.
+
+    Parameters
+    ----------
+    run : Run
+        Supplies executor, folder and progress bar.
+    function : callable
+        Module-level function of one item, returning a dict of numbers, strings
+        and numeric arrays.
+    items : list
+        What to work through.
+    name : str
+        Names the pieces on disk.
+
+    Returns
+    -------
+    list of dict
+        Results in the order of the items.
+    """
+    folder = run.folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any] | None] = [_read(folder / f"{i}.npz") for i in range(len(items))]
+    waiting = [i for i, result in enumerate(results) if result is None]
+    if isinstance(run.executor, SerialExecutor):
+        for i in run.progress(waiting, label=name):
+            results[i] = _keep(folder / f"{i}.npz", function(items[i]))
+    else:
+        futures = {run.executor.submit(function, items[i]): i for i in waiting}
+        for future in run.progress(as_completed(futures), label=name, total=len(futures)):
+            i = futures[future]
+            results[i] = _keep(folder / f"{i}.npz", future.result())
+    return [result for result in results if result is not None]
+
+
+def _keep(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Write one result atomically and return it as it will be read back."""
+    import numpy as np
+
+    arrays = {key: np.asarray(value) for key, value in result.items()}
+    for key, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{path.parent.name}: {key!r} is neither number, string nor array")
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.rename(path)
+    kept = _read(path)
+    assert kept is not None
+    return kept
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return a kept result, or None if it is not there or was cut short."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (FileNotFoundError, zipfile.BadZipFile, EOFError):
+        return None
+    return {key: array.item() if array.ndim == 0 else array for key, array in arrays.items()}

@@ -1,0 +1,224 @@
+"""The command line, ``sandbox``: list, show, run, report and cite claims."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.validators import Number
+
+from sandbox.bench.claim import Claim
+from sandbox.bench.registry import UnknownClaimError, select, shipped
+
+if TYPE_CHECKING:
+    from sandbox.bench.record import Record
+
+__all__ = ["app", "main"]
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+STORE = Path("runs")
+
+app = App(
+    name="sandbox",
+    help="Run claims: a theory predicts, an experiment measures, the bench compares and draws.",
+    version_flags=["--version"],
+)
+_what = Group("What", sort_key=0)
+_how = Group("How", sort_key=1)
+
+Name = Annotated[str, Parameter(group=_what)]
+PaperKey = Annotated[str | None, Parameter(group=_what, show_default=False)]
+Everything = Annotated[bool, Parameter(group=_what, negative=())]
+ScaleName = Annotated[Literal["quick", "full", "paper"], Parameter(group=_how)]
+Seed = Annotated[int, Parameter(group=_how, validator=Number(gte=0))]
+Device = Annotated[Literal["cpu", "cuda"], Parameter(group=_how)]
+Folder = Annotated[Path, Parameter(group=_how)]
+
+
+@app.command(name="list")
+def list_claims() -> int:
+    """List every paper and its claims."""
+    for paper in shipped():
+        print(f"{paper.key}: {paper.title}")
+        width = max((len(name) for name in paper.claims), default=0)
+        for claim in paper.claims.values():
+            print(f"  {claim.name:{width}}  {claim.tag:8}  {claim.says}")
+    return OK
+
+
+@app.command
+def show(claim: str, /) -> int:
+    """Print a claim's statement, derivation, source and BibTeX.
+
+    Parameters
+    ----------
+    claim
+        Its id, paper/claim, or a FILE.py for all claims of a file.
+    """
+    for found in select([claim], None, everything=False):
+        _show(found)
+    return OK
+
+
+def _show(claim: Claim) -> None:
+    print(f"{claim.id}  [{claim.tag}]\n\n{claim.says}\n")
+    if claim.needs:
+        print(f"Needs: {', '.join(claim.needs)}\n")
+    if claim.derivation is not None:
+        derivation = claim.derivation()
+        print(derivation.text() + "\n")
+        print("LaTeX:")
+        for text, latex in derivation.latex():
+            if latex is not None:
+                print(f"  % {text}\n  {latex}")
+        if derivation.page:
+            print(f"\nTold at length in docs/{derivation.page}.md")
+        print()
+    print(f"Stated in {os.path.relpath(claim.file)}\n\n{claim.paper.bibtex.strip()}")
+
+
+@app.command
+def cite(claim: str, /) -> int:
+    """Print the BibTeX entry of the paper that a claim belongs to.
+
+    Parameters
+    ----------
+    claim
+        Its id, paper/claim.
+    """
+    (found, *_) = select([claim], None, everything=False)
+    print(found.paper.bibtex.strip())
+    return OK
+
+
+@app.command
+def run(
+    *claims: Name,
+    paper: PaperKey = None,
+    all: Everything = False,  # ruff: ignore[builtin-argument-shadowing] - the flag's name
+    scale: ScaleName = "quick",
+    seed: Seed = 0,
+    device: Device = "cpu",
+    workers: Annotated[int, Parameter(group=_how, validator=Number(gte=1))] = 1,
+    out: Folder = STORE,
+    json: Annotated[bool, Parameter(name="--json", group=_how, negative=())] = False,
+) -> int:
+    """Run claims and keep their results; what is known already is not computed again.
+
+    The exit status is 0 whatever the verdicts, 1 if a claim raised an error, 2 for a mistake
+    on the command line, 130 after Ctrl-C (finished results stay, and a sweep goes on where it was).
+
+    Parameters
+    ----------
+    claims
+        Claim ids (paper/claim), or FILE.py with claims of your own.
+    paper
+        Run every claim of this paper.
+    all
+        Run every claim that is shipped.
+    scale
+        How much to compute: quick in seconds, full up to an hour a paper, paper at its own sizes.
+    seed
+        Root of all random streams.
+    device
+        Where torch experiments run.
+    workers
+        Processes for sweeps inside a claim.
+    out
+        Folder of results.
+    json
+        Print one JSON object a claim, and nothing else, on standard output.
+    """
+    chosen = select(claims, paper, all)
+    from sandbox.bench.needs import NEEDS
+    from sandbox.bench.record import Settings
+    from sandbox.bench.runner import run_claim
+    from sandbox.bench.store import Store
+
+    if device == "cuda" and not NEEDS["gpu"].present():
+        print(
+            "sandbox: --device cuda: torch sees no CUDA device; use --device cpu", file=sys.stderr
+        )
+        return USAGE
+    store, settings = Store(out), Settings(scale, seed, device)
+    terminal = sys.stderr.isatty()
+    errors = 0
+    for number, claim in enumerate(chosen, start=1):
+        if terminal:
+            print(f"[{number}/{len(chosen)}] {claim.id} …", end="\r", file=sys.stderr, flush=True)
+        record = run_claim(claim, store, settings, workers=workers, show_progress=terminal)
+        errors += record.verdict == "error"
+        _print_record(record, as_json=json)
+    return FAILED if errors else OK
+
+
+def _print_record(record: Record, *, as_json: bool) -> None:
+    summary = record.summary()
+    if as_json:
+        print(json.dumps(summary, allow_nan=False), flush=True)
+        return
+    known = "known" if record.cached else f"{record.seconds:.1f} s"
+    line = f"{summary['verdict']:12}  {record.claim_id}"
+    if summary["error"] is not None:
+        line += f"  (error {summary['error']:.2g}, tolerance {summary['tolerance']:.2g}; {known})"
+    print(line, flush=True)
+    if record.message:
+        print("    " + record.message.strip().replace("\n", "\n    "), flush=True)
+
+
+@app.command
+def report(
+    *claims: Name,
+    store: Folder = STORE,
+    out: Folder = Path("report"),
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> int:
+    """Write the report, one HTML page, from the results at hand.
+
+    Parameters
+    ----------
+    claims
+        Claim ids or FILE.py; none for every shipped claim.
+    store
+        Folder of results.
+    out
+        Folder to write index.html into.
+    seed
+        Root of the random streams of the results to show.
+    device
+        Device of the results to show.
+    """
+    from sandbox.bench.report import write_report
+    from sandbox.bench.store import Store
+
+    chosen = select(claims, None, everything=not claims)
+    papers = list({claim.paper.key: claim.paper for claim in chosen}.values())
+    page = write_report(papers, chosen, Store(store), out, seed=seed, device=device)
+    print(page)
+    return OK
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status.
+
+    Parameters
+    ----------
+    arguments : list of str or None
+        What follows the program's name; None for ``sys.argv``.
+    """
+    try:
+        status = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        status = USAGE
+    except UnknownClaimError as problem:
+        print(f"sandbox: {problem}", file=sys.stderr)
+        status = USAGE
+    except KeyboardInterrupt:
+        print("\nsandbox: stopped; finished results are kept", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status if isinstance(status, int) else OK)
