@@ -1,1 +1,19 @@
-"""Exact learning dynamics of deep linear networks under curvature-corrected rules."""
+"""Exact learning dynamics of deep linear networks under curvature-corrected rules.
+
+One frozen object, :class:`CurvatureCorrection`, names a learning rule. Closed
+forms, numba kernels, the sympy derivations of :mod:`deeplinear.derivations` and
+the torch optimiser :class:`sandbox.optim.CurvatureCorrected` all take it.
+"""
+
+from deeplinear.flow import matrix_flow
+from deeplinear.matrices import blow_up_time
+from deeplinear.modes import mode_trajectory
+from deeplinear.rules import BlowUpError, CurvatureCorrection
+
+__all__ = [
+    "BlowUpError",
+    "CurvatureCorrection",
+    "blow_up_time",
+    "matrix_flow",
+    "mode_trajectory",
+]

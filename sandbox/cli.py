@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.validators import Number
 
 from sandbox.bench.claim import Claim
+from sandbox.bench.record import Settings
 from sandbox.bench.registry import UnknownClaimError, select, shipped
 
 if TYPE_CHECKING:
@@ -22,19 +25,32 @@ __all__ = ["app", "main"]
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 STORE = Path("runs")
 
+
+class UsageError(ValueError):
+    """A mistake on the command line that the parser cannot see."""
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("neurotheory-sandbox")
+
+
 app = App(
     name="sandbox",
     help="Run claims: a theory predicts, an experiment measures, the bench compares and draws.",
+    version=_version,
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 _what = Group("What", sort_key=0)
 _how = Group("How", sort_key=1)
 
 Name = Annotated[str, Parameter(group=_what)]
 PaperKey = Annotated[str | None, Parameter(group=_what, show_default=False)]
-Everything = Annotated[bool, Parameter(group=_what, negative=())]
+Everything = Annotated[bool, Parameter(group=_what, negative=(), show_default=False)]
 ScaleName = Annotated[Literal["quick", "full", "paper"], Parameter(group=_how)]
-Seed = Annotated[int, Parameter(group=_how, validator=Number(gte=0))]
+Seed = Annotated[int, Parameter(group=_how, validator=Number(gte=0, lt=2**128))]
 Device = Annotated[Literal["cpu", "cuda"], Parameter(group=_how)]
 Folder = Annotated[Path, Parameter(group=_how)]
 
@@ -59,7 +75,9 @@ def show(claim: str, /) -> int:
     claim
         Its id, paper/claim, or a FILE.py for all claims of a file.
     """
-    for found in select([claim], None, everything=False):
+    for number, found in enumerate(select([claim], None, everything=False)):
+        if number:
+            print("\n" + "-" * 72 + "\n")
         _show(found)
     return OK
 
@@ -88,10 +106,10 @@ def cite(claim: str, /) -> int:
     Parameters
     ----------
     claim
-        Its id, paper/claim.
+        Its id, paper/claim, or a FILE.py for all papers of a file.
     """
-    (found, *_) = select([claim], None, everything=False)
-    print(found.paper.bibtex.strip())
+    papers = dict.fromkeys(found.paper for found in select([claim], None, everything=False))
+    print("\n\n".join(paper.bibtex.strip() for paper in papers))
     return OK
 
 
@@ -105,7 +123,9 @@ def run(
     device: Device = "cpu",
     workers: Annotated[int, Parameter(group=_how, validator=Number(gte=1))] = 1,
     out: Folder = STORE,
-    json: Annotated[bool, Parameter(name="--json", group=_how, negative=())] = False,
+    json: Annotated[
+        bool, Parameter(name="--json", group=_how, negative=(), show_default=False)
+    ] = False,
 ) -> int:
     """Run claims and keep their results; what is known already is not computed again.
 
@@ -133,38 +153,70 @@ def run(
     json
         Print one JSON object a claim, and nothing else, on standard output.
     """
-    chosen = select(claims, paper, all)
+    if json:
+        with _stdout_for_json() as lines:
+            return _run(claims, paper, all, Settings(scale, seed, device), workers, out, lines)
+    return _run(claims, paper, all, Settings(scale, seed, device), workers, out, None)
+
+
+@contextmanager
+def _stdout_for_json() -> Generator[TextIO]:
+    """Yield standard output; what claims and libraries print goes to standard error meanwhile."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines:
+        os.dup2(2, 1)
+        try:
+            yield lines
+        finally:
+            sys.stdout.flush()
+            os.dup2(lines.fileno(), 1)
+
+
+def _run(
+    names: tuple[str, ...],
+    paper: str | None,
+    everything: bool,
+    settings: Settings,
+    workers: int,
+    out: Path,
+    lines: TextIO | None,
+) -> int:
     from sandbox.bench.needs import NEEDS
-    from sandbox.bench.record import Settings
     from sandbox.bench.runner import run_claim
     from sandbox.bench.store import Store
 
-    if device == "cuda" and not NEEDS["gpu"].present():
-        print(
-            "sandbox: --device cuda: torch sees no CUDA device; use --device cpu", file=sys.stderr
-        )
-        return USAGE
-    store, settings = Store(out), Settings(scale, seed, device)
+    chosen = select(names, paper, everything)
+    if settings.device == "cuda" and not NEEDS["gpu"].present():
+        raise UsageError("--device cuda: torch sees no CUDA device; use --device cpu")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UsageError(f"--out {out}: {problem.strerror}") from problem
+    store = Store(out)
+    for claim in chosen:
+        store.key(claim, settings)  # hashes the code that is loaded, before anybody edits it
     terminal = sys.stderr.isatty()
     errors = 0
     for number, claim in enumerate(chosen, start=1):
         if terminal:
-            print(f"[{number}/{len(chosen)}] {claim.id} …", end="\r", file=sys.stderr, flush=True)
+            print(f"[{number}/{len(chosen)}] {claim.id} …", end="", file=sys.stderr, flush=True)
         record = run_claim(claim, store, settings, workers=workers, show_progress=terminal)
         errors += record.verdict == "error"
-        _print_record(record, as_json=json)
+        if terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if lines is not None:
+            print(json.dumps(record.summary(), allow_nan=False), file=lines, flush=True)
+        else:
+            _print_record(record)
     return FAILED if errors else OK
 
 
-def _print_record(record: Record, *, as_json: bool) -> None:
-    summary = record.summary()
-    if as_json:
-        print(json.dumps(summary, allow_nan=False), flush=True)
-        return
-    known = "known" if record.cached else f"{record.seconds:.1f} s"
-    line = f"{summary['verdict']:12}  {record.claim_id}"
-    if summary["error"] is not None:
-        line += f"  (error {summary['error']:.2g}, tolerance {summary['tolerance']:.2g}; {known})"
+def _print_record(record: Record) -> None:
+    line = f"{record.verdict.value:12}  {record.claim_id}"
+    if (decisive := record.decisive()) is not None:
+        comparison, judgement = decisive
+        known = "known" if record.cached else f"{record.seconds:.1f} s"
+        line += f"  (error {judgement.error:.2g}, tolerance {comparison.tolerance:.2g}; {known})"
     print(line, flush=True)
     if record.message:
         print("    " + record.message.strip().replace("\n", "\n    "), flush=True)
@@ -213,11 +265,16 @@ def main(arguments: list[str] | None = None) -> None:
     """
     try:
         status = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError:
         status = USAGE
-    except UnknownClaimError as problem:
+    except (UnknownClaimError, UsageError) as problem:
         print(f"sandbox: {problem}", file=sys.stderr)
         status = USAGE
+    except BrokenPipeError:
+        # whoever read the output has gone; without this Python complains once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = FAILED
     except KeyboardInterrupt:
         print("\nsandbox: stopped; finished results are kept", file=sys.stderr)
         status = INTERRUPTED

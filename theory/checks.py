@@ -92,6 +92,8 @@ def as_number(
     left = "(" if open_low or low == -math.inf else "["
     right = ")" if open_high or high == math.inf else "]"
     wanted = f"must be a finite number in {left}{low:g}, {high:g}{right}"
+    if isinstance(value, str | bytes | bool | np.bool_):
+        raise ValueError(f"{name} = {shown(value)}: {wanted}")
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -136,7 +138,7 @@ def as_integer(name: str, value: int, *, low: int, high: int | None = None) -> i
     wanted = f"must be a whole number >= {low}" + ("" if high is None else f" and <= {high}")
     try:
         number = int(value)
-        whole = number == value and not isinstance(value, bool)
+        whole = number == value and not isinstance(value, str | bytes | bool | np.bool_)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} = {shown(value)}: {wanted}") from None
     if not whole or number < low or (high is not None and number > high):
@@ -146,10 +148,14 @@ def as_integer(name: str, value: int, *, low: int, high: int | None = None) -> i
 
 def _finite_array(name: str, value: Any, dimensions: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     words = {1: "a vector", 2: "a matrix", 3: "a stack of matrices"}[dimensions]
+    wanted = f"must be {words} of real numbers"
     try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} = {shown(value)}: must be {words} of real numbers") from None
+        raw = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} = {shown(value)}: {wanted}; it is ragged") from None
+    if raw.dtype.kind not in "iuf":
+        raise ValueError(f"{name} = {shown(value)}: {wanted}, not of type {raw.dtype}")
+    array = np.array(raw, dtype=np.float64)
     if array.ndim != dimensions or array.size == 0:
         raise ValueError(
             f"{name} has shape {array.shape}: must be {words}"

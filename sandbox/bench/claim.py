@@ -14,6 +14,7 @@ A file of claims needs only this::
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ class Claim:
     @property
     def file(self) -> Path:
         """The source file that states the claim."""
-        return Path(self.experiment.__code__.co_filename)
+        return Path(inspect.unwrap(self.experiment).__code__.co_filename)
 
 
 @dataclass(eq=False)
@@ -129,9 +130,11 @@ class Paper:
         str
             Its value.
         """
-        start = re.search(rf"\b{name}\s*=\s*([{{\"])", self.bibtex)
+        start = re.search(rf"\b{name}\s*=\s*([{{\"]|\w+)", self.bibtex, re.IGNORECASE)
         if start is None:
             return ""
+        if start[1] not in {"{", '"'}:
+            return start[1]
         depth, value = 1, ""
         for letter in self.bibtex[start.end() :]:
             depth += {"{": 1, "}": -1}.get(letter, 0)
@@ -181,6 +184,8 @@ class Paper:
         ------
         ValueError
             If the name is taken or malformed, or tag or need is unknown.
+        TypeError
+            If what is decorated is not a Python function.
         """
         if not _NAME.fullmatch(name):
             raise ValueError(f"name = {name!r}: must be kebab-case, e.g. 'same-path'")
@@ -194,6 +199,8 @@ class Paper:
                 raise ValueError(f"needs: {need!r} is unknown; known: {', '.join(NEEDS)}")
 
         def register(experiment: Experiment) -> Experiment:
+            if not inspect.isfunction(inspect.unwrap(experiment)):
+                raise TypeError(f"{self.key}/{name}: {experiment!r} must be a function f(run)")
             self.claims[name] = Claim(self, name, says, tag, experiment, derivation, plot, needs)
             return experiment
 
@@ -219,6 +226,8 @@ class Run:
         again when it is run again, until it has finished.
     show_progress : bool
         Whether :meth:`progress` draws a bar.
+    swept : set of str
+        Names of the sweeps made so far.
     """
 
     scale: Scale
@@ -227,6 +236,7 @@ class Run:
     executor: Executor
     folder: Path
     show_progress: bool = False
+    swept: set[str] = field(default_factory=set)
 
     def pick(self, *, quick: T, full: T, paper: T | None = None) -> T:
         """Return the value that belongs to the run's scale.
@@ -287,9 +297,19 @@ class Run:
         -------
         list of dict
             One result an item, in order.
+
+        Raises
+        ------
+        ValueError
+            If the claim has swept under that name before, or it is no file name.
         """
         from sandbox.bench.sweep import resumable_map
 
+        if name in self.swept:
+            raise ValueError(f"name = {name!r}: each sweep of a claim needs a name of its own")
+        if not name or Path(name).name != name:
+            raise ValueError(f"name = {name!r}: must be a file name, without slashes")
+        self.swept.add(name)
         return resumable_map(self, function, items, name)
 
 

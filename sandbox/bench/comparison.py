@@ -68,6 +68,11 @@ class Axis:
         Unit of the numbers; empty for pure numbers and labels.
     log : bool
         Whether a figure should use a logarithmic scale.
+
+    Raises
+    ------
+    ValueError
+        If a coordinate is NaN.
     """
 
     name: str
@@ -77,6 +82,8 @@ class Axis:
 
     def __post_init__(self) -> None:
         values = tuple(v if isinstance(v, str) else float(v) for v in self.values)
+        if any(not isinstance(v, str) and math.isnan(v) for v in values):
+            raise ValueError(f"axis {self.name!r}: values contain NaN: every index needs a place")
         object.__setattr__(self, "values", values)
 
     @property
@@ -96,10 +103,11 @@ class Comparison:
 
     **Equation.** Element by element, with p predicted, m measured and tol the
     tolerance: ``equals`` :math:`|m - p| \le tol`; ``at_most``
-    :math:`m \le p + tol`; ``at_least`` :math:`m \\ge p - tol`; ``ordered`` along
-    the last axis m increases wherever p does, no step backwards exceeding tol
-    (strictly forwards where tol is 0); ``inside`` p lies within m +-
-    uncertainty, and that interval is no wider than tol on each side.
+    :math:`m \le p + tol`; ``at_least`` :math:`m \ge p - tol`; ``ordered``
+    :math:`m_i - m_j \le tol` for every two places along the last axis with
+    :math:`p_i < p_j` (:math:`m_i < m_j` where tol is 0; equal predictions demand
+    nothing); ``inside`` p lies within m +- uncertainty, and that interval is no
+    wider than tol on each side. An infinity equals only itself.
 
     An ``uncertainty`` (half-width of an interval around m) makes the other
     relations three-valued: they hold if the whole interval satisfies them, fail
@@ -123,7 +131,7 @@ class Comparison:
     relative : bool
         Whether deviations are divided by ``|predicted|``.
     uncertainty : array_like or None
-        Half-width of the interval around the measurement.
+        Half-width of the interval around the measurement; inf where nothing is known.
     confidence : str
         What that interval is, e.g. "95 % interval over 20 seeds".
     quantity, unit : str
@@ -134,7 +142,7 @@ class Comparison:
         Whether a figure should show the quantity on a logarithmic scale.
     curve : tuple of (x, y) or None
         The theory on a finer grid of the first axis, for the figure only;
-        y has shape (x,) or (x, line).
+        y has shape (x,) or (x, line), with a line for every place of the other axes.
 
     Raises
     ------
@@ -178,12 +186,10 @@ class Comparison:
                 raise ValueError(f"{where}: confidence is empty: say what the interval is")
         if self.curve is not None:
             x, y = (_frozen(f"{where}: curve", part) for part in self.curve)
-            if x.ndim != 1 or y.shape[:1] != x.shape or y.ndim > 2:
-                raise ValueError(
-                    f"{where}: curve has shapes {x.shape}, {y.shape}: must be (x,), (x, line)"
-                )
             object.__setattr__(self, "curve", (x, y))
+        object.__setattr__(self, "tolerance", float(self.tolerance))
         self._validate(where)
+        self._validate_curve(where)
 
     def _validate(self, where: str) -> None:
         shape = self.predicted.shape
@@ -208,12 +214,27 @@ class Comparison:
             raise ValueError(f"{where}: reason is empty: say why the tolerance is {self.tolerance}")
         if self.relation == "inside" and self.uncertainty is None:
             raise ValueError(f"{where}: relation 'inside' needs an uncertainty")
-        if self.relation == "ordered" and (not shape or shape[-1] < 2 or self.relative):
-            raise ValueError(
-                f"{where}: relation 'ordered' needs two values and an absolute tolerance"
-            )
+        if self.relation == "ordered":
+            if not shape or shape[-1] < 2 or self.relative:
+                raise ValueError(
+                    f"{where}: relation 'ordered' needs two values and an absolute tolerance"
+                )
+            if (self.predicted == self.predicted[..., :1]).all():
+                raise ValueError(f"{where}: relation 'ordered' needs predictions that differ")
         if self.relative and (self.predicted == 0).any():
             raise ValueError(f"{where}: a predicted value is 0: use an absolute tolerance")
+
+    def _validate_curve(self, where: str) -> None:
+        if self.curve is None:
+            return
+        x, y = self.curve
+        lines = self.predicted.size // len(self.axes[0].values) if self.axes else 0
+        if not (lines and self.axes[0].numeric):
+            raise ValueError(f"{where}: a curve needs a first axis of numbers")
+        if x.ndim != 1 or not x.size or y.shape not in {(x.size,), (x.size, lines)}:
+            raise ValueError(
+                f"{where}: curve has shapes {x.shape}, {y.shape}: must be (x,), (x, {lines})"
+            )
 
 
 @dataclass(frozen=True)
@@ -225,9 +246,10 @@ class Judgement:
     verdict : Verdict
         holds, inconclusive or fails.
     error : float
-        Largest deviation in the direction that counts, relative if so asked.
+        Its deviation in the direction that counts, relative if so asked.
     index : tuple of int
-        Where it occurs.
+        Where it is. Of elements with the verdict, the one furthest from its tolerance's
+        good side; for ``ordered``, the higher-predicted of the two.
     predicted, measured : float
         The two values there.
     """
@@ -250,8 +272,9 @@ def deviations(comparison: Comparison) -> tuple[Array, Array]:
     Returns
     -------
     deviation : Array
-        How far each element is on the wrong side; for ``ordered`` the backward
-        step between neighbours in predicted order, one element fewer.
+        How far each element is on the wrong side. For ``ordered`` with one axis
+        more: the backward step from i to j at (..., i, j) where predicted[i] <
+        predicted[j], else -inf.
     slack : Array
         Half-width of the interval around each deviation.
     """
@@ -260,14 +283,11 @@ def deviations(comparison: Comparison) -> tuple[Array, Array]:
     p, m = comparison.predicted, comparison.measured
     slack = np.zeros(m.shape) if comparison.uncertainty is None else comparison.uncertainty
     if comparison.relation == "ordered":
-        order = np.argsort(p, axis=-1, kind="stable")
-        sorted_m = np.take_along_axis(m, order, axis=-1)
-        sorted_slack = np.take_along_axis(slack, order, axis=-1)
-        return sorted_m[..., :-1] - sorted_m[..., 1:], sorted_slack[..., :-1] + sorted_slack[
-            ..., 1:
-        ]
-    with np.errstate(invalid="ignore"):
-        signed = np.where(m == p, 0.0, m - p)
+        lower = p[..., :, None] < p[..., None, :]
+        step = _difference(m[..., :, None], m[..., None, :])
+        both = slack[..., :, None] + slack[..., None, :]
+        return np.where(lower, step, -np.inf), np.where(lower, both, 0.0)
+    signed = _difference(m, p)
     if comparison.relation == "at_most":
         deviation = signed
     elif comparison.relation == "at_least":
@@ -275,7 +295,10 @@ def deviations(comparison: Comparison) -> tuple[Array, Array]:
     else:
         deviation = np.abs(signed)
     if comparison.relative:
-        deviation, slack = deviation / np.abs(p), slack / np.abs(p)
+        # an infinite deviation stays one, from an infinite prediction too
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = np.where(np.isinf(deviation), deviation, deviation / np.abs(p))
+            slack = np.where(np.isinf(slack), slack, slack / np.abs(p))
     return deviation, slack
 
 
@@ -301,22 +324,24 @@ def judge(comparison: Comparison) -> Judgement:
     import numpy as np
 
     deviation, slack = deviations(comparison)
-    badness = deviation + slack
     tolerance = comparison.tolerance
+    with np.errstate(over="ignore", invalid="ignore"):
+        furthest = np.where(np.isinf(slack), np.inf, deviation + slack)
+        nearest = np.where(np.isinf(slack), -np.inf, deviation - slack)
     if comparison.relation == "inside":
-        good = (deviation <= slack) & (slack <= tolerance)
-        bad = deviation > slack
-        badness = deviation - slack
+        good, bad = (deviation <= slack) & (slack <= tolerance), deviation > slack
     elif comparison.relation == "ordered" and tolerance == 0:
-        good, bad = badness < 0, deviation - slack >= 0
+        good, bad = furthest < 0, nearest >= 0
     else:
-        good, bad = badness <= tolerance, deviation - slack > tolerance
-    index = np.unravel_index(int(np.argmax(badness)), badness.shape)
+        good, bad = furthest <= tolerance, nearest > tolerance
     verdict = Verdict.FAILS if bad.any() else Verdict.HOLDS if good.all() else Verdict.INCONCLUSIVE
-    place = tuple(int(i) for i in index)
-    if comparison.relation == "ordered":
-        order = np.argsort(comparison.predicted, axis=-1, kind="stable")
-        place = (*place[:-1], int(order[place]))
+    told = {Verdict.FAILS: bad, Verdict.INCONCLUSIVE: ~good, Verdict.HOLDS: good}[verdict]
+    rank = furthest
+    if comparison.relation == "inside":
+        rank = slack if verdict is Verdict.INCONCLUSIVE else nearest
+    worst_of_all = int(np.argmax(np.where(told, rank, -np.inf)))
+    index = tuple(int(i) for i in np.unravel_index(worst_of_all, rank.shape))
+    place = (*index[:-2], index[-1]) if comparison.relation == "ordered" else index
     return Judgement(
         verdict,
         float(deviation[index]),
@@ -326,10 +351,21 @@ def judge(comparison: Comparison) -> Judgement:
     )
 
 
+def _difference(a: Array, b: Array) -> Array:
+    """Return a - b, which is 0 for equal infinities."""
+    import numpy as np
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference: Array = np.where(a == b, 0.0, a - b)
+    return difference
+
+
 def _frozen(name: str, value: Any) -> Array:
     """Return a read-only float64 copy without NaN."""
     import numpy as np
 
+    if np.iscomplexobj(value):
+        raise ValueError(f"{name} is complex: compare real and imaginary parts, or magnitudes")
     array = np.array(value, dtype=np.float64)
     if np.isnan(array).any():
         where = tuple(int(i) for i in np.argwhere(np.isnan(array))[0])

@@ -5,6 +5,7 @@ Plot functions take data and axes and never compute what they show.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sandbox.bench.comparison import Comparison, deviations
+from sandbox.bench.comparison import Axis, Comparison, deviations
 
 __all__ = ["STYLE", "draw_comparison", "draw_comparisons", "house_style", "save_figure"]
 
 STYLE = Path(__file__).with_name("house.mplstyle")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 MOST_LINES = 7
+MOST_NAMES_INSIDE = 4
+TITLE_WIDTH = 40
 RELATION_WORDS = {
     "equals": "theory",
     "at_most": "upper bound",
@@ -99,118 +102,167 @@ def draw_comparison(upper: Axes, lower: Axes, comparison: Comparison) -> None:
         What to show.
     """
     c = comparison
-    x, ticks = _coordinates(c)
-    predicted, measured = c.predicted.reshape(len(x), -1), c.measured.reshape(len(x), -1)
-    width = None if c.uncertainty is None else c.uncertainty.reshape(len(x), -1)
-    lines = _chosen_lines(predicted.shape[1])
+    axis, x, ticks = _coordinates(c)
+    predicted, measured = _lines(c, c.predicted), _lines(c, c.measured)
+    width = None if c.uncertainty is None else _lines(c, c.uncertainty)
+    chosen = _chosen_lines(predicted.shape[1])
     names = _line_names(c)
     colours = mpl.rcParams["axes.prop_cycle"].by_key()
-    for n, j in enumerate(lines):
-        look = {key: values[n % len(values)] for key, values in colours.items()}
-        _draw_theory(upper, c, x, predicted, j, look, first=n == 0)
-        label = names[j] if names else "measured"
-        upper.errorbar(
-            x, measured[:, j], None if width is None else width[:, j],
-            fmt=MARKERS[n % len(MARKERS)], color=look["color"], mfc="white", mew=1.1,
-            capsize=2, elinewidth=1, label=label, zorder=3,
-        )  # fmt: skip
-    _draw_deviation(lower, c, x, lines, colours)
-    if c.axes and c.axes[0].log:
+    if axis is not None and axis.log:
         upper.set_xscale("log")
-    if c.log:
+    if c.log and ((predicted > 0) & np.isfinite(predicted)).any():
         upper.set_yscale("log")
-    upper.set_title(c.name)
+    for n, j in enumerate(chosen):
+        look = {key: values[n % len(values)] for key, values in colours.items()}
+        words = RELATION_WORDS[c.relation] if n == 0 else None
+        if c.relation == "ordered":
+            order = np.argsort(predicted[:, j], kind="stable")
+            upper.plot(x[order], _finite(measured[order, j]), "-", color="0.7", lw=1, label=words)
+        else:
+            _draw_theory(upper, c, x, predicted[:, j], j, look, words)
+        upper.errorbar(
+            x, _finite(measured[:, j]), None if width is None else _finite(width[:, j]),
+            fmt=MARKERS[n % len(MARKERS)], color=look["color"], mfc="white", mew=1.1,
+            capsize=2, elinewidth=1, label=names[j] if names else "measured", zorder=3,
+        )  # fmt: skip
+        _draw_infinities(upper, x, measured[:, j], n, look["color"])
+    upper.margins(x=0.06)
+    if c.relation in {"at_most", "at_least"} and predicted.shape[1] == 1:
+        _shade_excluded(upper, c, x, predicted[:, 0])
+    _draw_deviation(lower, c, x, chosen, colours["color"])
+    upper.set_title("\n".join(textwrap.wrap(c.name, TITLE_WIDTH)))
     upper.set_ylabel(f"{c.quantity} ({c.unit})" if c.unit else c.quantity)
     upper.tick_params(labelbottom=False)
-    lower.set_xlabel(c.axes[0].label if c.axes else "")
+    lower.set_xlabel("" if axis is None else axis.label)
     if ticks is not None:
         crowded = sum(len(t) for t in ticks) > 22
         lower.set_xticks(
             x, ticks, rotation=35 if crowded else 0, ha="right" if crowded else "center"
         )
-    upper.margins(x=0.06)
-    upper.legend(loc="best")
+    _draw_legend(upper)
 
 
 def _draw_theory(
-    axes: Axes, c: Comparison, x: np.ndarray, predicted: np.ndarray, j: int, look: dict[str, Any],
-    *, first: bool,
+    axes: Axes, c: Comparison, x: np.ndarray, predicted: np.ndarray, j: int,
+    look: dict[str, Any], words: str | None,
 ) -> None:  # fmt: skip
-    """Draw one theory line; bounds get their forbidden side shaded."""
-    words = RELATION_WORDS[c.relation] if first else None
-    if c.relation == "ordered":
-        order = np.argsort(predicted[:, j], kind="stable")
-        axes.plot(
-            x[order], c.measured.reshape(len(x), -1)[order, j], "-", color="0.7", lw=1, label=words
-        )
-        return
+    """Draw one theory line, on its finer grid if it brings one; dashes over categories."""
     if c.curve is not None:
         grid, values = c.curve
         values = values.reshape(len(grid), -1)
-        axes.plot(grid, values[:, min(j, values.shape[1] - 1)], label=words, **look)
+        axes.plot(grid, _finite(values[:, j if values.shape[1] > 1 else 0]), label=words, **look)
     elif c.axes and c.axes[0].numeric and len(x) > 1:
-        axes.plot(x, predicted[:, j], label=words, **look)
+        axes.plot(x, _finite(predicted), label=words, **look)
     else:
-        axes.plot(x, predicted[:, j], "_", color=look["color"], markersize=22, mew=2, label=words)
-    if c.relation in {"at_most", "at_least"} and first:
-        up = c.relation == "at_most"
-        low, high = axes.get_ylim()
-        edge = np.full(len(x), high if up else low)
-        if len(x) > 1:
-            axes.fill_between(x, predicted[:, j], edge, color="0.9", zorder=0, label="excluded")
+        axes.plot(
+            x, _finite(predicted), "_", color=look["color"], markersize=22, mew=2, label=words
+        )
+    _draw_infinities(axes, x, predicted, 0, look["color"], filled=True)
+
+
+def _draw_infinities(
+    axes: Axes, x: np.ndarray, values: np.ndarray, n: int, colour: str, *, filled: bool = False
+) -> None:
+    """Mark infinite values by triangles on the frame: filled for theory, open for experiment."""
+    for sign, edge, marker in ((1, 1.0, "^"), (-1, 0.0, "v")):
+        there = values == sign * np.inf
+        if there.any():
+            axes.plot(
+                x[there], np.full(there.sum(), edge), ls="none", marker=marker,
+                ms=4 if filled else 8 + n, color=colour, mfc=colour if filled else "none",
+                transform=axes.get_xaxis_transform(), clip_on=False, zorder=4,
+                label=None if filled else "infinite",
+            )  # fmt: skip
+
+
+def _shade_excluded(axes: Axes, c: Comparison, x: np.ndarray, predicted: np.ndarray) -> None:
+    """Shade the far side of a bound, to the frame, without moving the frame."""
+    if len(x) < 2 or not c.axes[0].numeric:
+        return
+    low, high = axes.get_ylim()
+    edge = high if c.relation == "at_most" else low
+    bound = np.clip(predicted, low, high)
+    axes.fill_between(x, bound, edge, color="0.9", lw=0, zorder=0, label="excluded")
+    axes.set_ylim(low, high)
+
+
+def _draw_legend(axes: Axes) -> None:
+    """Name every line once: inside where there are few names, else above the frame."""
+    handles, labels = axes.get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))
+    if len(named) <= MOST_NAMES_INSIDE:
+        axes.legend(named.values(), named.keys(), loc="best")
+        return
+    wide = max(len(label) for label in named) > 14
+    axes.legend(
+        named.values(), named.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0),
+        ncols=2 if wide else 3, borderaxespad=0.2, columnspacing=1.0,
+    )  # fmt: skip
+    # the legend stands where the title was: the title goes on top of it
+    axes.set_title(axes.get_title(), pad=6 + 13 * -(-len(named) // (2 if wide else 3)))
 
 
 def _draw_deviation(
-    axes: Axes, c: Comparison, x: np.ndarray, lines: list[int], colours: dict[str, list[Any]]
+    axes: Axes, c: Comparison, x: np.ndarray, lines: list[int], colours: list[Any]
 ) -> None:
-    """Draw how far each element is on the wrong side, with the tolerance."""
+    """Draw how far each element is on the wrong or right side, with the tolerance."""
     deviation, _ = deviations(c)
-    kind = "relative " if c.relative else ""
     if c.relation == "ordered":
-        gaps = -deviation.reshape(-1)
-        last = np.arange(len(gaps)) if len(gaps) != len(x) - 1 else (x[:-1] + x[1:]) / 2
-        axes.bar(last, gaps, width=0.5 * np.ptp(x) / len(x), color="0.55")
-        axes.axhline(-c.tolerance, color="black", ls=":", lw=1)
-        axes.set_ylabel("steps up")
-        return
-    values = deviation.reshape(len(x), -1)
-    if c.relation in {"equals", "inside"}:
-        limit = c.tolerance
-        shown = values[np.isfinite(values) & (values > 0)]
-        floor = (min(shown.min(), limit or np.inf) if shown.size else limit or 1.0) / 10
-        for n, j in enumerate(lines):
-            axes.plot(
-                x, np.maximum(values[:, j], floor), ls="none", marker=MARKERS[n % len(MARKERS)],
-                ms=3, color=colours["color"][n % len(colours["color"])],
-            )  # fmt: skip
-        axes.set_yscale("log")
-        if limit > 0:
-            axes.axhline(limit, color="black", ls=":", lw=1)
-        axes.set_ylabel(f"{kind}error")
+        # how far each place is above all that are predicted lower
+        values = -_lines(c, deviation.max(axis=-2))
+    elif c.relation in {"at_most", "at_least"}:
+        values = -_lines(c, deviation)
     else:
-        for n, j in enumerate(lines):
-            axes.plot(
-                x, -values[:, j], ls="none", marker=MARKERS[n % len(MARKERS)], ms=3,
-                color=colours["color"][n % len(colours["color"])],
-            )  # fmt: skip
-        axes.axhline(-c.tolerance, color="black", ls=":", lw=1)
-        axes.set_ylabel(f"{kind}margin")
+        values = _lines(c, deviation)
+    distance = c.relation in {"equals", "inside"}
+    if distance:
+        shown = values[np.isfinite(values) & (values > 0)]
+        floor = (min(shown.min(), c.tolerance or np.inf) if shown.size else c.tolerance or 1.0) / 10
+        values = np.maximum(values, max(floor, np.finfo(float).tiny))
+        axes.set_yscale("log")
+    for n, j in enumerate(lines):
+        axes.plot(
+            x, _finite(values[:, j]), ls="none", marker=MARKERS[n % len(MARKERS)], ms=3,
+            color=colours[n % len(colours)],
+        )  # fmt: skip
+    if c.tolerance > 0 or not distance:
+        axes.axhline(c.tolerance if distance else -c.tolerance, color="black", ls=":", lw=1)
+    name = "error" if distance else "lead" if c.relation == "ordered" else "margin"
+    axes.set_ylabel(f"relative\n{name}" if c.relative else name)
 
 
-def _coordinates(c: Comparison) -> tuple[np.ndarray, list[str] | None]:
-    """Return x positions of the first axis, and tick labels if it has categories."""
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Return the values with gaps for infinities, which have no place on an axis."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _lines(c: Comparison, values: np.ndarray) -> np.ndarray:
+    """Return the values as (x, line); an ordering runs along the last axis."""
     if not c.axes:
-        return np.zeros(1), [""]
-    axis = c.axes[0]
+        return values.reshape(1, 1)
+    along = np.moveaxis(values, -1, 0) if c.relation == "ordered" else values
+    return along.reshape(len(along), -1)
+
+
+def _across(c: Comparison) -> tuple[Axis, ...]:
+    """Return the axes that are spread over lines."""
+    return c.axes[:-1] if c.relation == "ordered" else c.axes[1:]
+
+
+def _coordinates(c: Comparison) -> tuple[Axis | None, np.ndarray, list[str] | None]:
+    """Return the horizontal axis, its positions, and tick labels if it has categories."""
+    if not c.axes:
+        return None, np.zeros(1), [""]
+    axis = c.axes[-1] if c.relation == "ordered" else c.axes[0]
     if axis.numeric:
-        return np.array(axis.values, dtype=float), None
-    return np.arange(len(axis.values), dtype=float), [str(value) for value in axis.values]
+        return axis, np.array(axis.values, dtype=float), None
+    return axis, np.arange(len(axis.values), dtype=float), [str(value) for value in axis.values]
 
 
 def _line_names(c: Comparison) -> list[str]:
     """Name the lines of a comparison of two or more dimensions."""
     names = [""]
-    for axis in c.axes[1:]:
+    for axis in _across(c):
         shown = [v if isinstance(v, str) else f"{axis.name} {v:g}" for v in axis.values]
         names = [f"{a}, {b}" if a else b for a in names for b in shown]
     return names if len(c.axes) > 1 else []

@@ -42,17 +42,22 @@ NEEDS: dict[str, Need] = {
 """Known needs by name."""
 
 
-def missing(needs: Iterable[str]) -> list[str]:
+def missing(needs: Iterable[str], device: str = "cpu") -> list[str]:
     """Return one line of text for every need that is not at hand.
 
     Parameters
     ----------
     needs : iterable of str
         Names from :data:`NEEDS`.
+    device : str
+        Where the claim would run; a GPU that is not to be used is not at hand.
 
     Returns
     -------
     list of str
         ``"name: remedy"`` for what is missing.
     """
-    return [f"{name}: {NEEDS[name].remedy}" for name in needs if not NEEDS[name].present()]
+    absent = (
+        name for name in needs if (name == "gpu" and device != "cuda") or not NEEDS[name].present()
+    )
+    return [f"{name}: {NEEDS[name].remedy}" for name in absent]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -27,20 +29,30 @@ def shipped() -> list[Paper]:
     -------
     list of Paper
         Papers with their claims.
+
+    Raises
+    ------
+    ValueError
+        If two papers have one key.
     """
     import sandbox.claims as package
 
     papers: dict[str, Paper] = {}
     for folder in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         inner = importlib.import_module(folder.name)
-        for file in pkgutil.iter_modules(getattr(inner, "__path__", []), f"{folder.name}."):
-            for paper in _papers(importlib.import_module(file.name)):
-                papers[paper.key] = paper
+        files = pkgutil.iter_modules(getattr(inner, "__path__", []), f"{folder.name}.")
+        for module in (inner, *(importlib.import_module(file.name) for file in files)):
+            for paper in _papers(module):
+                if papers.setdefault(paper.key, paper) is not paper:
+                    raise ValueError(f"{module.__name__}: a second paper {paper.key!r}")
     return [papers[key] for key in sorted(papers)]
 
 
-def load_file(path: Path) -> list[Paper]:
-    """Import a user's file and return the papers whose claims it states.
+def load_file(path: Path) -> list[Claim]:
+    """Import a user's file and return the claims that it states.
+
+    Its folder joins the end of the module search path, so that it can import what
+    lies beside it.
 
     Parameters
     ----------
@@ -49,34 +61,43 @@ def load_file(path: Path) -> list[Paper]:
 
     Returns
     -------
-    list of Paper
-        Papers with at least one claim.
+    list of Claim
+        At least one claim, without those of papers that the file merely imports.
 
     Raises
     ------
     UnknownClaimError
-        If there is no such file or it states no claim.
+        If there is no such file, it cannot be imported, or it states no claim.
     """
     path = path.resolve()
     if not path.is_file():
         raise UnknownClaimError(f"{path}: no such file")
-    name = f"claims_in_{path.stem}"
+    # files of one name in two folders are two modules
+    name = f"claims_in_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UnknownClaimError(f"{path}: not a Python file")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     module = importlib.util.module_from_spec(spec)
     # a process pool finds the file's functions through the module table and the path
     sys.modules[name] = module
-    spec.loader.exec_module(module)
-    papers = [paper for paper in _papers(module) if paper.claims]
-    if not papers:
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as problem:
+        del sys.modules[name]
+        where = "".join(traceback.format_exception(problem))
+        raise UnknownClaimError(f"{path}: cannot be imported\n{where.rstrip()}") from problem
+    claims = [claim for paper in _papers(module) for claim in paper.claims.values()]
+    mine = [claim for claim in claims if claim.file == path]
+    if not mine:
         raise UnknownClaimError(f"{path}: states no claim; decorate a function with @PAPER.claim")
-    return papers
+    return mine
 
 
 def _papers(module: ModuleType) -> list[Paper]:
-    """Return the papers among a module's global names."""
-    return [value for value in vars(module).values() if isinstance(value, Paper)]
+    """Return the papers among a module's global names, each once."""
+    return list(dict.fromkeys(v for v in vars(module).values() if isinstance(v, Paper)))
 
 
 def select(names: Iterable[str], paper: str | None, everything: bool) -> list[Claim]:
@@ -101,24 +122,31 @@ def select(names: Iterable[str], paper: str | None, everything: bool) -> list[Cl
     UnknownClaimError
         If a name is unknown, or nothing was named.
     """
-    papers = shipped()
-    known = {claim.id: claim for each in papers for claim in each.claims.values()}
-    chosen: dict[str, Claim] = {}
+    papers = {each.key: each for each in shipped()}
+    known = {claim.id: claim for each in papers.values() for claim in each.claims.values()}
+    found: list[Claim] = []
     for name in names:
         if name.endswith(".py"):
-            found = [claim for each in load_file(Path(name)) for claim in each.claims.values()]
+            found += load_file(Path(name))
         elif name in known:
-            found = [known[name]]
+            found.append(known[name])
+        elif name in papers:
+            raise UnknownClaimError(
+                f"{name!r} is a paper: use --paper {name}, or one of its claims"
+            )
         else:
             raise UnknownClaimError(f"unknown claim {name!r}{_nearest(name, known)}")
-        chosen.update((claim.id, claim) for claim in found)
     if paper is not None:
-        by_key = {each.key: each for each in papers}
-        if paper not in by_key:
-            raise UnknownClaimError(f"unknown paper {paper!r}{_nearest(paper, by_key)}")
-        chosen.update((claim.id, claim) for claim in by_key[paper].claims.values())
+        if paper not in papers:
+            raise UnknownClaimError(f"unknown paper {paper!r}{_nearest(paper, papers)}")
+        found += papers[paper].claims.values()
     if everything:
-        chosen.update(known)
+        found += known.values()
+    chosen: dict[str, Claim] = {}
+    for claim in found:
+        if chosen.setdefault(claim.id, claim).file != claim.file:
+            files = f"{chosen[claim.id].file} and {claim.file}"
+            raise UnknownClaimError(f"{claim.id} is stated twice, by {files}: choose one of them")
     if not chosen:
         raise UnknownClaimError("no claim named: give claim ids, a FILE.py, --paper P or --all")
     return list(chosen.values())

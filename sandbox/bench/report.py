@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import html
 import os
 import re
+import shlex
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandbox.bench.claim import Claim, Paper, Scale
 from sandbox.bench.comparison import Comparison, Judgement, Verdict, judge
@@ -18,7 +19,10 @@ from sandbox.bench.record import Record, Settings, strain
 from sandbox.bench.sources import ROOT
 from sandbox.bench.store import Store
 
-__all__ = ["build_report", "newest", "write_report"]
+if TYPE_CHECKING:
+    from theory.derivation import Derivation
+
+__all__ = ["build_report", "current_results", "write_report"]
 
 SCALES: tuple[Scale, ...] = ("paper", "full", "quick")
 MOST_ROWS = 12
@@ -26,22 +30,28 @@ WORDS = {
     "equals": ("|measured − predicted|", "≤"),
     "at_most": ("measured − bound", "≤"),
     "at_least": ("bound − measured", "≤"),
-    "ordered": ("largest step against the order", "<"),
+    "ordered": ("largest step against the order", "≤"),
     "inside": ("|measured − predicted|", "≤ interval ≤"),
 }
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One claim with its current result and what other code has found before."""
+    """One claim with its current results and what other code has found before."""
 
     claim: Claim
-    record: Record | None
+    settings: Settings
+    current: list[Record]
     older: list[Record]
 
+    @property
+    def record(self) -> Record | None:
+        """The result that the page shows: the first of the current ones."""
+        return next(iter(self.current), None)
 
-def newest(store: Store, claim: Claim, seed: int = 0, device: str = "cpu") -> Record | None:
-    """Return a claim's current result at the largest scale there is, or None.
+
+def current_results(store: Store, claim: Claim, seed: int = 0, device: str = "cpu") -> list[Record]:
+    """Return a claim's current results, the one to show first.
 
     Parameters
     ----------
@@ -56,13 +66,13 @@ def newest(store: Store, claim: Claim, seed: int = 0, device: str = "cpu") -> Re
 
     Returns
     -------
-    Record or None
-        A result of the present code; a judged one before a skip or an error.
+    list of Record
+        Results of the present code: judged ones before skips and errors, larger
+        scales before smaller.
     """
     records = [store.load(claim, Settings(scale, seed, device)) for scale in SCALES]
     there = [record for record in records if record is not None]
-    judged = [record for record in there if record.stopped is None]
-    return next(iter(judged or there), None)
+    return sorted(there, key=lambda record: record.stopped is not None)
 
 
 def write_report(
@@ -91,11 +101,11 @@ def write_report(
     pathlib.Path
         The page.
     """
-    entries = []
-    for claim in claims:
-        record = newest(store, claim, seed, device)
-        current = [store.folder(claim, Settings(scale, seed, device)) for scale in SCALES]
-        entries.append(_Entry(claim, record, store.older(claim, current)))
+    settings = Settings("quick", seed, device)
+    entries = [
+        _Entry(claim, settings, current_results(store, claim, seed, device), store.older(claim))
+        for claim in claims
+    ]
     text = build_report(papers, entries)
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / ".index.html.tmp"
@@ -159,16 +169,13 @@ def _link(paper: Paper) -> tuple[str, str] | None:
 def _section(entry: _Entry) -> dict[str, Any]:
     """Gather everything that the page says of one claim."""
     claim, record = entry.claim, entry.record
+    settings = entry.settings if record is None else record.settings
     section: dict[str, Any] = {
         "id": claim.id, "paper": claim.paper.key, "name": claim.name, "says": claim.says,
         "tag": claim.tag, "verdict": "not run", "message": "", "seconds": None, "scale": "",
-        "bar": None, "figure": None, "figure_rem": 0, "comparisons": [], "seed": 0, "device": "cpu", "commit": "",
-        "derivation": _derivation(claim), "again": _again(claim),
-        "older": [
-            {"scale": r.settings.scale, "verdict": r.verdict.value,
-             "commit": r.environment["commit"], "finished": r.environment["finished"]}
-            for r in entry.older
-        ],
+        "bar": None, "figure": None, "figure_rem": 0, "comparisons": [], "commit": "",
+        "derivation": _derivation(claim), "again": _again(claim, settings),
+        "others": [_brief(r) for r in entry.current[1:]], "older": [_brief(r) for r in entry.older],
     }  # fmt: skip
     if record is None:
         return section
@@ -177,8 +184,6 @@ def _section(entry: _Entry) -> dict[str, Any]:
         "message": record.message,
         "seconds": record.seconds,
         "scale": record.settings.scale,
-        "seed": record.settings.seed,
-        "device": record.settings.device,
         "commit": record.environment["commit"],
         "comparisons": [_comparison(c) for c in record.comparisons],
     }
@@ -194,9 +199,24 @@ def _section(entry: _Entry) -> dict[str, Any]:
     return section
 
 
-def _again(claim: Claim) -> str:
-    """Return what the command line calls the claim: its id, or the user's file."""
-    return claim.id if claim.file.is_relative_to(ROOT / "sandbox") else os.path.relpath(claim.file)
+def _brief(record: Record) -> dict[str, str]:
+    """Return one line's worth of a result that is not shown in full."""
+    return {
+        "scale": record.settings.scale,
+        "verdict": record.verdict.value,
+        "commit": record.environment["commit"],
+        "finished": record.environment["finished"],
+    }
+
+
+def _again(claim: Claim, settings: Settings) -> str:
+    """Return the command that runs the claim again: by its id, or by the user's file."""
+    shipped = claim.file.is_relative_to(ROOT / "sandbox")
+    words = ["sandbox", "run", claim.id if shipped else os.path.relpath(claim.file)]
+    words += ["--scale", settings.scale, "--seed", str(settings.seed)]
+    if settings.device != "cpu":
+        words += ["--device", settings.device]
+    return shlex.join(words)
 
 
 def _bar(comparison: Comparison, judgement: Judgement) -> dict[str, Any]:
@@ -219,24 +239,26 @@ def _comparison(c: Comparison) -> dict[str, Any]:
 
     verdict = judge(c)
     what, sign = WORDS[c.relation]
+    if c.relation == "ordered" and c.tolerance == 0:
+        sign = "<"
     if c.relative:
         what += " relative to |predicted|"
-    flat = [np.unravel_index(i, c.predicted.shape) for i in range(c.predicted.size)]
-    places = [tuple(int(i) for i in place) for place in flat]
-    if len(places) > MOST_ROWS:
-        spread = {round(i) for i in np.linspace(0, len(places) - 1, MOST_ROWS - 1)}
-        places = [verdict.index, *(p for i, p in enumerate(places) if i in spread)]
+    size = c.predicted.size
+    shown = min(size, MOST_ROWS)
+    flat = [round(i) for i in np.linspace(0, size - 1, shown if shown == size else shown - 1)]
+    places = [tuple(int(i) for i in np.unravel_index(i, c.predicted.shape)) for i in flat]
+    if shown < size:
+        places.insert(0, verdict.index)
     rows = []
     for place in dict.fromkeys(places):
         where = [_coordinate(axis.values[i]) for axis, i in zip(c.axes, place, strict=True)]
         width = "" if c.uncertainty is None else f" ± {c.uncertainty[place]:.2g}"
+        finite = np.isfinite(c.measured[place]) and np.isfinite(c.predicted[place])
         rows.append({
             "where": where,
             "predicted": _number(c.predicted[place]),
             "measured": _number(c.measured[place]) + width,
-            "difference": f"{c.measured[place] - c.predicted[place]:.1e}"
-            if np.isfinite(c.measured[place] - c.predicted[place])
-            else "–",
+            "difference": f"{c.measured[place] - c.predicted[place]:.1e}" if finite else "–",
             "worst": place == verdict.index,
         })
     return {
@@ -257,13 +279,20 @@ def _number(value: float) -> str:
 
 
 def _derivation(claim: Claim) -> dict[str, Any] | None:
-    """Return the derivation's steps, formulas as MathML."""
+    """Return the derivation's steps, formulas as MathML; one that raises says so."""
     if claim.derivation is None:
         return None
+    try:
+        return _derivation_steps(claim.derivation())
+    except Exception:
+        return {"title": "it could not be made", "problem": traceback.format_exc()}
+
+
+def _derivation_steps(derivation: Derivation) -> dict[str, Any]:
+    """Return title, source and steps of a derivation."""
     from latex2mathml.converter import convert
     from markupsafe import Markup
 
-    derivation = claim.derivation()
     steps = []
     for text, latex in derivation.latex():
         formula = "" if latex is None else convert(latex, display="block")
@@ -272,8 +301,8 @@ def _derivation(claim: Claim) -> dict[str, Any] | None:
     checks = sum(len(step.residuals) for step in derivation.steps)
     return {
         "title": derivation.title,
-        "source": html.unescape(derivation.source),
-        "page": derivation.page,
+        "source": derivation.source,
+        "problem": "",
         "steps": steps,
         "checks": checks,
     }

@@ -37,7 +37,8 @@ def run_claim(
     """Return a claim's result, from the store if it is there, else by running it.
 
     A claim that raises gets the verdict ``error`` with its traceback; one whose
-    needs are not met is ``skipped``. Both are tried again the next time.
+    needs are not met is ``skipped``. Both are tried again the next time. If another
+    process is running the claim into the same store, this one waits for its result.
 
     Parameters
     ----------
@@ -57,19 +58,35 @@ def run_claim(
     Record
         The result, written to the store.
     """
-    from theory.streams import Streams
-
     settings = settings or Settings()
-    known = store.load(claim, settings)
-    if known is not None and known.verdict in CACHED:
+    if (known := _judged(store, claim, settings)) is not None:
         return known
-    lacking = missing(claim.needs)
+    lacking = missing(claim.needs, settings.device)
     if lacking:
         about = environment(settings)
         record = Record(
             claim.id, [], 0.0, settings, about, Verdict.SKIPPED, "needs " + "; ".join(lacking)
         )
         return store.save(claim, record)
+    with store.alone(claim, settings):
+        # another process may have finished it while this one waited
+        if (known := _judged(store, claim, settings)) is not None:
+            return known
+        return _compute(claim, store, settings, workers, show_progress)
+
+
+def _judged(store: Store, claim: Claim, settings: Settings) -> Record | None:
+    """Return the current result if there is one that needs no second run."""
+    record = store.load(claim, settings)
+    return record if record is not None and record.verdict in CACHED else None
+
+
+def _compute(
+    claim: Claim, store: Store, settings: Settings, workers: int, show_progress: bool
+) -> Record:
+    """Run the experiment and store what it found, or how it failed."""
+    from theory.streams import Streams
+
     working = store.working_folder(claim, settings)
     start = time.perf_counter()
     try:
@@ -86,7 +103,7 @@ def run_claim(
         seconds = time.perf_counter() - start
         record = Record(claim.id, comparisons, seconds, settings, environment(settings))
         return store.save(claim, record, lambda folder: _draw(claim, comparisons, folder))
-    except Exception:
+    except (Exception, SystemExit):  # a script's sys.exit() does not stop the other claims
         seconds = time.perf_counter() - start
         about = environment(settings)
         record = Record(

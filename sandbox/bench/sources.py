@@ -40,11 +40,12 @@ def source_files(start: Path) -> list[Path]:
     >>> any(path.name == "sources.py" for path in source_files(Path(__file__)))
     True
     """
-    found = {start.resolve()}
-    waiting = [start.resolve(), *(path for name in ALWAYS if (path := _module(name)))]
+    start = start.resolve()
+    found = {start}
+    waiting = [start, *(path for name in ALWAYS if (path := _module(name, start.parent)))]
     found.update(waiting)
     while waiting:
-        for path in _imports(waiting.pop()):
+        for path in _imports(waiting.pop(), start.parent):
             if path not in found:
                 found.add(path)
                 waiting.append(path)
@@ -72,47 +73,62 @@ def code_hash(start: Path) -> str:
     return digest.hexdigest()
 
 
-def _module(name: str, near: Path | None = None) -> Path | None:
-    """Return the file of a project module, or of one lying beside ``near``."""
-    roots = [ROOT] if name.split(".")[0] in ROOMS else [near.parent] if near else []
-    for root in roots:
-        base = root.joinpath(*name.split("."))
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
-            if path.is_file():
-                return path
-    return None
+def _module(name: str, beside: Path) -> Path | None:
+    """Return the file of a project module, or of one in the folder of the claim's file."""
+    root = ROOT if name.split(".")[0] in ROOMS else beside
+    base = root.joinpath(*name.split("."))
+    candidates = (base / "__init__.py", base.with_suffix(".py"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @functools.cache
-def _imports(path: Path) -> tuple[Path, ...]:
-    """Return the project files that one file imports directly."""
-    return tuple(dict.fromkeys(_each_import(path)))
+def _import_statements(source: bytes, nested: bool) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Return the import statements of a source text, inside functions and classes too."""
+    tree = ast.parse(source)
+    nodes = ast.walk(tree) if nested else tree.body
+    return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
 
 
-def _each_import(path: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
+def _imports(path: Path, beside: Path) -> Iterator[Path]:
+    """Yield the project files that one file imports directly."""
+    for node in _import_statements(path.read_bytes(), nested=True):
+        if isinstance(node, ast.ImportFrom):
+            module = _absolute(node, path, beside)
             for alias in node.names:
-                if (found := _module(alias.name, path)) is not None:
+                yield from _definition(module, alias.name, beside)
+            continue
+        for alias in node.names:
+            # without "as" the name bound is the package, and all of it can be reached
+            top = alias.name.split(".")[0]
+            for name in [alias.name] if alias.asname else [alias.name, top]:
+                if (found := _module(name, beside)) is not None:
                     yield found
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            for alias in node.names:
-                yield from _definition(node.module, alias.name, path)
 
 
-def _definition(module: str, name: str, near: Path) -> Iterator[Path]:
+def _absolute(node: ast.ImportFrom, path: Path, beside: Path) -> str:
+    """Return the full name of the module that an import names, a relative one too."""
+    named = [node.module] if node.module else []
+    if node.level == 0:
+        return ".".join(named)
+    in_room = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ROOMS
+    package = path.relative_to(ROOT if in_room else beside).parent.parts
+    return ".".join([*package[: len(package) - node.level + 1], *named])
+
+
+def _definition(module: str, name: str, beside: Path) -> Iterator[Path]:
     """Yield the file that defines ``name`` as imported from ``module``."""
-    if (submodule := _module(f"{module}.{name}", near)) is not None:
+    if (submodule := _module(f"{module}.{name}", beside)) is not None:
         yield submodule
         return
-    path = _module(module, near)
+    path = _module(module, beside)
     if path is None:
         return
     if path.name == "__init__.py":
-        for node in ast.parse(path.read_bytes()).body:
-            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                for alias in node.names:
-                    if (alias.asname or alias.name) == name:
-                        yield from _definition(node.module, alias.name, path)
-                        return
+        for node in _import_statements(path.read_bytes(), nested=False):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    yield from _definition(_absolute(node, path, beside), alias.name, beside)
+                    return
     yield path

@@ -8,15 +8,19 @@ mended kernel is computed again.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tomllib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sandbox.bench.claim import Claim
 from sandbox.bench.comparison import Verdict
@@ -34,6 +38,9 @@ CACHED = (Verdict.HOLDS, Verdict.INCONCLUSIVE, Verdict.FAILS)
 class Store:
     """A folder of results.
 
+    A claim's code is hashed once a store, when its key is first asked for, so that
+    sources edited during a long run do not pass for those that ran.
+
     Parameters
     ----------
     root : pathlib.Path
@@ -42,6 +49,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._codes: dict[Claim, str] = {}
 
     def key(self, claim: Claim, settings: Settings) -> str:
         """Return the name of the run folder: a hash of configuration and code.
@@ -59,7 +67,7 @@ class Store:
             16 hexadecimal digits.
         """
         parts = [FORMAT, claim.id, settings.scale, settings.seed, settings.device]
-        text = json.dumps([*parts, code_hash(claim.file)])
+        text = json.dumps([*parts, self._code(claim)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def folder(self, claim: Claim, settings: Settings) -> Path:
@@ -78,6 +86,11 @@ class Store:
             The run folder.
         """
         return self.root / claim.id / self.key(claim, settings)
+
+    def _code(self, claim: Claim) -> str:
+        if claim not in self._codes:
+            self._codes[claim] = code_hash(claim.file)
+        return self._codes[claim]
 
     def working_folder(self, claim: Claim, settings: Settings) -> Path:
         """Return a folder that survives a kill, for pieces of an unfinished run.
@@ -98,6 +111,30 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @contextmanager
+    def alone(self, claim: Claim, settings: Settings) -> Generator[None]:
+        """Keep other processes from running the same claim into this store meanwhile.
+
+        Parameters
+        ----------
+        claim : Claim
+            The claim.
+        settings : Settings
+            Its configuration.
+
+        Yields
+        ------
+        None
+            Once no other process is at it; a killed one holds nothing back.
+        """
+        with (self.working_folder(claim, settings) / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"sandbox: another process is running {claim.id}; waiting", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def load(self, claim: Claim, settings: Settings) -> Record | None:
         """Return the current result, whatever its verdict, or None.
 
@@ -116,25 +153,27 @@ class Store:
         folder = self.folder(claim, settings)
         return self._read(claim.id, folder) if (folder / "result.parquet").is_file() else None
 
-    def older(self, claim: Claim, current: list[Path]) -> list[Record]:
+    def older(self, claim: Claim) -> list[Record]:
         """Return ``full`` and ``paper`` results of the claim computed by other code.
 
         Parameters
         ----------
         claim : Claim
             The claim.
-        current : list of pathlib.Path
-            Folders of current results, to leave out.
 
         Returns
         -------
         list of Record
             Oldest first.
         """
-        folders = [path.parent for path in (self.root / claim.id).glob("*/result.parquet")]
-        records = [self._read(claim.id, folder) for folder in folders if folder not in current]
-        costly = [r for r in records if r.settings.scale != "quick" and r.verdict in CACHED]
-        return sorted(costly, key=lambda r: str(r.environment.get("finished", "")))
+        records = []
+        for folder in (path.parent for path in (self.root / claim.id).glob("*/result.parquet")):
+            config = _config(folder)
+            costly = config["format"] == FORMAT and config["scale"] != "quick"
+            if costly and config["code"] != self._code(claim):
+                records.append(self._read(claim.id, folder))
+        judged = [record for record in records if record.verdict in CACHED]
+        return sorted(judged, key=lambda r: str(r.environment.get("finished", "")))
 
     def save(
         self,
@@ -164,8 +203,9 @@ class Store:
         """
         final = self.folder(claim, record.settings)
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.parent / f".writing-{uuid.uuid4().hex}"
-        temporary.mkdir()
+        # beside the results, not among them: a killed save leaves nothing to stumble over
+        temporary = self.root / "unfinished" / f"writing-{uuid.uuid4().hex}"
+        temporary.mkdir(parents=True)
         try:
             config = {
                 "format": FORMAT,
@@ -173,7 +213,7 @@ class Store:
                 "scale": record.settings.scale,
                 "seed": record.settings.seed,
                 "device": record.settings.device,
-                "code": code_hash(claim.file),
+                "code": self._code(claim),
             }
             lines = [f"{key} = {json.dumps(value)}\n" for key, value in config.items()]
             (temporary / "config.toml").write_text("".join(lines))
@@ -185,8 +225,10 @@ class Store:
             for path in temporary.iterdir():
                 _flush(path)
             _flush(temporary)
-            if final.exists():  # an error or a skip, now replaced
-                shutil.rmtree(final)
+            if final.exists():  # an error or a skip, now replaced: whole until it is gone
+                replaced = temporary.with_name(temporary.name.replace("writing", "replaced"))
+                final.rename(replaced)
+                shutil.rmtree(replaced, ignore_errors=True)
             temporary.rename(final)
             _flush(final.parent)
         finally:
@@ -196,7 +238,7 @@ class Store:
         return replace(record, folder=final)
 
     def _read(self, claim_id: str, folder: Path) -> Record:
-        config = tomllib.loads((folder / "config.toml").read_text())
+        config = _config(folder)
         environment = json.loads((folder / "environment.json").read_text())
         comparisons, rest = read_table(folder / "result.parquet")
         stopped = Verdict(rest["stopped"]) if rest["stopped"] else None
@@ -212,6 +254,11 @@ class Store:
             folder,
             cached=True,
         )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Return what decided the result in a folder."""
+    return tomllib.loads((folder / "config.toml").read_text())
 
 
 def _flush(path: Path) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -56,7 +64,10 @@ class _LazyPool(Executor):
         if self._pool is None:
             # spawned, not forked: the parent may already run torch's and numba's threads
             self._pool = ProcessPoolExecutor(
-                self._workers, get_context("spawn"), _prepare_worker, (str(self._file),)
+                self._workers,
+                multiprocessing.get_context("spawn"),
+                _prepare_worker,
+                (str(self._file),),
             )
         return self._pool.submit(fn, *args, **kwargs)
 
@@ -66,7 +77,10 @@ class _LazyPool(Executor):
 
 
 def _prepare_worker(file: str) -> None:
-    """Give a worker one thread, and the user's file of claims if there is one."""
+    """Give a worker one thread, its parent's fate, and the user's file if there is one."""
+    # Ctrl-C reaches the workers too; they go quietly, and the parent tells what happened
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
     from sandbox.bench.registry import load_file
@@ -76,9 +90,19 @@ def _prepare_worker(file: str) -> None:
         load_file(Path(file))
 
 
+def _die_with_parent() -> None:
+    """End this process as soon as its parent is gone, killed or not."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 @contextmanager
 def open_executor(workers: int, file: Path) -> Generator[Executor]:
     """Open an executor for one claim and close it afterwards, dropping what waits.
+
+    Ctrl-C drops what is being computed as well.
 
     Parameters
     ----------
@@ -91,10 +115,20 @@ def open_executor(workers: int, file: Path) -> Generator[Executor]:
     ------
     concurrent.futures.Executor
         The executor.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C.
     """
     executor: Executor = SerialExecutor() if workers == 1 else _LazyPool(workers, file)
+    others = set(multiprocessing.active_children())
     try:
         yield executor
+    except KeyboardInterrupt:
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 
@@ -120,6 +154,12 @@ def resumable_map(
     -------
     list of dict
         Results in the order of the items.
+
+    Raises
+    ------
+    Exception
+        The first that an item raised; no new item is begun, and what others have
+        finished by then is kept.
     """
     folder = run.folder / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,9 +170,19 @@ def resumable_map(
             results[i] = _keep(folder / f"{i}.npz", function(items[i]))
     else:
         futures = {run.executor.submit(function, items[i]): i for i in waiting}
+        problem: Exception | None = None
         for future in run.progress(as_completed(futures), label=name, total=len(futures)):
             i = futures[future]
-            results[i] = _keep(folder / f"{i}.npz", future.result())
+            try:
+                results[i] = _keep(folder / f"{i}.npz", future.result())
+            except CancelledError:
+                continue
+            except Exception as caught:
+                problem = problem or caught
+                for other in futures:
+                    other.cancel()
+        if problem is not None:
+            raise problem
     return [result for result in results if result is not None]
 
 
@@ -140,11 +190,13 @@ def _keep(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     """Write one result atomically and return it as it will be read back."""
     import numpy as np
 
+    if not isinstance(result, dict):
+        raise TypeError(f"{path.parent.name}: {result!r} must be a dict")
     arrays = {key: np.asarray(value) for key, value in result.items()}
     for key, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{path.parent.name}: {key!r} is neither number, string nor array")
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
         stream.flush()

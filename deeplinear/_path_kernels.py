@@ -1,0 +1,260 @@
+"""The curve one decoupled mode moves on, as a function of a single number.
+
+Every rule but the damped layer rule at depth >= 3 keeps a mode on a curve that it
+follows with its own clock. The curve is written with y = \\|w_k\\|**p, w_k the weight of
+smallest magnitude: ``FULL`` and ``LAYER`` have \\|w_i\\|**p = y + c_i, with p = 2 for full
+rules and p = 2 - 2 power for undamped layer rules; ``PAIR`` is the damped layer rule at
+depth 2, where (w^2 + damping)**(1 - power) differs by a constant between the layers.
+Weights are taken as magnitudes, the target's sign carries the rest; ``side`` is the
+sign of w_k. "Stretch" is time spent per unit of the logarithm that parametrises a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FULL = 0
+LAYER = 1
+PAIR = 2
+
+
+def compiled(function: Function) -> Function:
+    """Compile a kernel with numba and keep it on disk."""
+    return cast("Function", numba.njit(cache=True)(function))
+
+
+class Curve(NamedTuple):
+    """A mode's curve and the rule that moves along it."""
+
+    model: int
+    power: float
+    damping: float
+    scale: float
+    exponent: float
+    offsets: np.ndarray
+    gap: float
+
+
+@compiled
+def root(curve: Curve, value: float) -> float:
+    """Return value**(1 / exponent)."""
+    if curve.exponent == 2.0:
+        return float(np.sqrt(value))
+    if curve.exponent == 1.0:
+        return value
+    return float(value ** (1.0 / curve.exponent))
+
+
+@compiled
+def lowered(value: float, power: float) -> float:
+    """Return value**-power, quickly for the powers with a name."""
+    if power == 0.0:
+        return 1.0
+    if power == 0.5:
+        return float(1.0 / np.sqrt(value))
+    if power == 1.0:
+        return 1.0 / value
+    return float(value**-power)
+
+
+@compiled
+def power_difference(large: float, small: float, exponent: float) -> float:
+    """Return large**exponent - small**exponent without cancellation."""
+    if exponent == 2.0:
+        return (large - small) * (large + small)
+    if exponent == 1.0:
+        return large - small
+    if small <= 0.5 * large:
+        return float(large**exponent - small**exponent)
+    return float(small**exponent * np.expm1(exponent * np.log1p((large - small) / small)))
+
+
+@compiled
+def pair_gap(large: float, small: float, power: float, damping: float) -> float:
+    """Return the conserved difference of a damped pair, in units of the damping."""
+    lift = np.log1p(power_difference(large, small, 2.0) / (damping + small**2))
+    if power == 1.0:
+        return float(np.expm1(lift))
+    rest = 1.0 - power
+    return float(np.exp(rest * np.log1p(small**2 / damping)) * np.expm1(rest * lift))
+
+
+@compiled
+def partner(curve: Curve, y: float) -> float:
+    """Return the square of the larger weight of a damped pair whose smaller square is y."""
+    damping = curve.damping
+    if curve.power == 1.0:
+        return y + (y + damping) * curve.gap
+    rest = 1.0 - curve.power
+    grown = np.expm1(rest * np.log1p(y / damping)) + curve.gap
+    return float(damping * np.expm1(np.log1p(grown) / rest))
+
+
+@compiled
+def partner_shift(curve: Curve, y: float, shift: float) -> float:
+    """Return partner(y + shift) - partner(y) without cancellation."""
+    if curve.power == 1.0:
+        return shift * (1.0 + curve.gap)
+    rest = 1.0 - curve.power
+    own = y + curve.damping
+    other = partner(curve, y) + curve.damping
+    change = own**rest * np.expm1(rest * np.log1p(shift / own))
+    return float(other * np.expm1(np.log1p(change / other**rest) / rest))
+
+
+@compiled
+def product(curve: Curve, y: float) -> float:
+    """Return the product of the weights' magnitudes to the power of the exponent."""
+    if curve.model == PAIR:
+        return y * partner(curve, y)
+    value = 1.0
+    for offset in curve.offsets:
+        value *= y + offset
+    return value
+
+
+@compiled
+def log_slope(curve: Curve, y: float) -> float:
+    """Return d ln(product) / dy."""
+    if curve.model == PAIR:
+        other = partner(curve, y)
+        growth = ((other + curve.damping) / (y + curve.damping)) ** curve.power
+        return 1.0 / y + growth / other
+    total = 0.0
+    for offset in curve.offsets:
+        total += 1.0 / (y + offset)
+    return total
+
+
+@compiled
+def solve_product(curve: Curve, value: float) -> float:
+    """Return the y > 0 whose product is value > 0."""
+    depth = curve.offsets.size
+    if curve.model != PAIR and depth == 2:
+        offset = curve.offsets[0] + curve.offsets[1]
+        half = 0.5 * offset
+        return float(value / (half + np.hypot(half, np.sqrt(value))))
+    # ln(product) is increasing and, but for pairs, convex in ln(y): Newton from above
+    high = np.log(value) / depth
+    low = -np.inf
+    x = high
+    if curve.model != PAIR:
+        rest = 1.0
+        for offset in curve.offsets:
+            if offset > 0.0:
+                rest *= offset
+        ties = 0
+        for offset in curve.offsets:
+            ties += offset == 0.0
+        x = min(x, np.log(value / rest) / ties)
+    for _ in range(200):
+        y = np.exp(x)
+        miss = np.log(product(curve, y) / value)
+        if miss > 0.0:
+            high = min(high, x)
+        else:
+            low = max(low, x)
+        step = miss / (y * log_slope(curve, y))
+        x_new = x - step
+        if x_new > high or x_new < low:
+            x_new = min(max(x_new, low), high)
+            if low > -np.inf:
+                x_new = 0.5 * (low + high)
+        if abs(x_new - x) <= 1e-9 and abs(step) <= 1e-9:
+            x = x_new
+            break
+        x = x_new
+    y = np.exp(x)
+    # one more step in y itself: the logarithm rounds at the size of |x|, not at 1
+    return float(y - np.log(product(curve, y) / value) / log_slope(curve, y))
+
+
+@compiled
+def solve_shift(curve: Curve, y: float, log_ratio: float) -> float:
+    """Return the shift of y that multiplies the mode's product u by exp(log_ratio)."""
+    goal = curve.exponent * log_ratio
+    shift = 0.0
+    for _ in range(100):
+        here = y + shift
+        if curve.model == PAIR:
+            value = np.log1p(shift / y)
+            value += np.log1p(partner_shift(curve, y, shift) / partner(curve, y))
+        else:
+            value = 0.0
+            for offset in curve.offsets:
+                value += np.log1p(shift / (y + offset))
+        step = (value - goal) / log_slope(curve, here)
+        new = shift - step
+        if new <= -y:
+            new = 0.5 * (shift - y)
+        done = abs(new - shift) <= 1e-9 * abs(new)
+        shift = new
+        if done:
+            break
+    return shift
+
+
+@compiled
+def rate(curve: Curve, y: float, value: float) -> float:
+    """Return the factor of (target - u) in dy/dt; value is product(curve, y)."""
+    if curve.model == LAYER:
+        p = curve.exponent
+        if p == 1.0:
+            return curve.scale
+        return float(p * curve.scale * value ** ((p - 1.0) / p))
+    if curve.model == PAIR:
+        curvature = partner(curve, y) + curve.damping
+    else:
+        curvature = curve.damping
+        if curve.power > 0.0:
+            total = 0.0
+            for offset in curve.offsets:
+                total += 1.0 / (y + offset)
+            curvature += value * total
+    return float(2.0 * curve.scale * np.sqrt(value) * lowered(curvature, curve.power))
+
+
+@compiled
+def stretch(curve: Curve, side: float, target: float, y: float) -> float:
+    """Return |dt / d ln(y)|."""
+    value = product(curve, y)
+    if target == 0.0:
+        if curve.model == LAYER:
+            # the product of the rate and u, which underflows long before y does
+            return y / (curve.exponent * curve.scale * value)
+        return float(y / (rate(curve, y, value) * np.sqrt(value)))
+    return y / (rate(curve, y, value) * abs(target - side * root(curve, value)))
+
+
+@compiled
+def stretch_near(curve: Curve, size: float, end: float, shift: float) -> float:
+    """Return |dt / d ln|shift|| at y = end - shift; size is |target|, the product at the end."""
+    y = end - shift
+    # difference of products, every term of one sign: no cancellation as shift goes to 0
+    if curve.model == PAIR:
+        other = partner(curve, y)
+        lost = -partner_shift(curve, end, -shift)
+        value = y * other
+        whole = end * (other + lost)
+        difference = shift * other + end * lost
+    else:
+        value = 1.0
+        whole = 1.0
+        difference = 0.0
+        for offset in curve.offsets:
+            difference = difference * (y + offset) + whole * shift
+            whole *= end + offset
+            value *= y + offset
+    if curve.exponent == 2.0:
+        error = difference / (size + np.sqrt(value))
+    elif curve.exponent == 1.0:
+        error = difference
+    else:
+        error = -size * np.expm1(np.log1p(-difference / whole) / curve.exponent)
+    return float(abs(shift / (rate(curve, y, value) * error)))

@@ -1,0 +1,1 @@
+"""Huh (2020): curvature-corrected learning dynamics in deep neural networks."""

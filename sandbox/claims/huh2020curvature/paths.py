@@ -1,0 +1,292 @@
+"""Full rules share one path and keep the balance of layers; layer rules do neither."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from sandbox.bench import Axis, Comparison, Run, lazy
+from sandbox.claims.huh2020curvature.networks import (
+    RULES,
+    forward,
+    pattern,
+    rotated,
+    rule_named,
+    unaligned,
+    unrotated,
+)
+from sandbox.claims.huh2020curvature.paper import PAPER
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sandbox.claims.huh2020curvature.networks import Array
+
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+SOLVER = "The flow is integrated to a relative tolerance of 1e-10, which grows along the path."
+
+
+def _plot_path(figure: Figure, comparisons: list[Comparison]) -> None:
+    """Draw each layer's weight against the product, every rule on one curve."""
+    figure.set_size_inches(9.0, 4.0)
+    for axes, c in zip(figure.subplots(1, 2, sharey=True), comparisons, strict=True):
+        products, layers, powers = (axis.values for axis in c.axes)
+        for i, layer in enumerate(layers):
+            axes.plot(products, c.predicted[:, i, 0], label=f"theory, layer {layer:g}")
+        for j, (power, marker) in enumerate(zip(powers, "os^Dv", strict=True)):
+            kwargs = {"ls": "none", "marker": marker, "mfc": "none", "color": "0.25", "ms": 4 + j}
+            axes.plot(products, c.measured[:, :, j], label=None, **kwargs)
+            axes.plot([], [], label=f"measured, power {power:g}", **kwargs)
+        axes.set_title(c.name)
+        axes.set_xlabel("product of the weights u")
+    axes.legend(fontsize="x-small")
+    figure.axes[0].set_ylabel("weight of the layer")
+
+
+@PAPER.claim(
+    "same-path",
+    says="Each decoupled mode follows one and the same path under every full rule, whatever the"
+    " power of the curvature: the rules differ only in the speed along it.",
+    tag="paper",
+    derivation=lazy("deeplinear.derivations:conservation_full"),
+    plot=_plot_path,
+)
+def same_path(run: Run) -> list[Comparison]:
+    """Compare the hyperbola w_i^2 - w_j^2 = const with integrated networks of two modes."""
+    import numpy as np
+    from scipy.optimize import brentq
+
+    from deeplinear import CurvatureCorrection, learning_time, matrix_flow
+
+    start = np.array([[0.6, 0.2], [0.3, 0.7], [0.2, 0.4]])
+    strengths = np.array([1.5, 0.8])
+    weights, frames = rotated(start, run.seeds.generator("rotations"))
+    target = (frames[-1] * strengths) @ frames[0].T
+    names = ("mode 1, strength 1.5", "mode 2, strength 0.8")
+    comparisons = []
+    fractions = np.linspace(0.1, 0.98, run.pick(quick=9, full=40))
+    for mode, name in enumerate(names):
+        squares = start[:, mode] ** 2
+        products = start[:, mode].prod() + fractions * (strengths[mode] - start[:, mode].prod())
+
+        def path(u: float, squares: Array = squares) -> Array:
+            spare = squares - squares.min()
+            root = brentq(lambda y: np.prod(y + spare) - u * u, 0.0, 4.0, xtol=1e-15)
+            return np.asarray(np.sqrt(root + spare))
+
+        predicted = np.array([path(u) for u in products])
+        measured = np.empty((len(products), 3, len(POWERS)))
+        for j, power in enumerate(POWERS):
+            rule = CurvatureCorrection(power)
+            times = [learning_time(rule, start[:, mode], strengths[mode], u) for u in products]
+            flow = matrix_flow(rule, weights, target, np.array(times))
+            measured[:, :, j] = unrotated(flow, frames)[:, :, mode]
+        comparisons.append(
+            Comparison(
+                name,
+                np.repeat(predicted[:, :, None], len(POWERS), axis=2),
+                measured,
+                tolerance=1e-8,
+                reason=SOLVER,
+                quantity="weight",
+                axes=(
+                    Axis("product of the weights", tuple(products)),
+                    Axis("layer", (1, 2, 3)),
+                    Axis("power", POWERS),
+                ),
+            )
+        )
+    return comparisons
+
+
+@PAPER.claim(
+    "straight-chord",
+    says="Under full natural gradient descent the input-output map moves on the straight chord"
+    " to the target, W(t) = W* + (W(0) - W*) exp(-t), from any start with full-rank curvature.",
+    tag="derived",
+    derivation=lazy("deeplinear.derivations:natural_gradient_chord"),
+)
+def straight_chord(run: Run) -> list[Comparison]:
+    """Compare the chord with integrated networks of random, unbalanced, unaligned weights."""
+    import numpy as np
+
+    from deeplinear import CurvatureCorrection, matrix_flow
+
+    times = np.linspace(0.0, 4.0, 9)
+    comparisons = []
+    for widths in run.pick(
+        quick=((3, 4, 3), (2, 4, 3, 2)), full=((6, 8, 5), (4, 6, 6, 4), (3, 5, 4, 5, 3))
+    ):
+        generator = run.seeds.generator("start", len(widths))
+        weights = [
+            generator.normal(size=(after, before)) / np.sqrt(before)
+            for before, after in pairwise(widths)
+        ]
+        target = generator.normal(size=(widths[-1], widths[0]))
+        first = np.linalg.multi_dot(weights[::-1])
+        flow = matrix_flow(CurvatureCorrection(1.0), weights, target, times)
+        measured = flow[0]
+        for layer in flow[1:]:
+            measured = layer @ measured
+        predicted = target + (first - target) * np.exp(-times)[:, None, None]
+        entries = tuple(
+            f"entry {o + 1},{i + 1}" for o in range(widths[-1]) for i in range(widths[0])
+        )
+        comparisons.append(
+            Comparison(
+                "widths " + "-".join(map(str, widths)),
+                predicted.reshape(len(times), -1),
+                measured.reshape(len(times), -1),
+                tolerance=1e-7,
+                reason=SOLVER,
+                quantity="entry of the map",
+                axes=(Axis("time", tuple(times), "1/learning rate"), Axis("entry", entries)),
+            )
+        )
+    return comparisons
+
+
+@PAPER.claim(
+    "balance-conserved",
+    says="Full rules conserve the balance of adjacent layers, W_{i+1}'W_{i+1} - W_iW_i', and"
+    " in a ReLU network each hidden unit's |in|^2 - |out|^2; layer-block rules destroy it.",
+    tag="paper",
+    derivation=lazy("deeplinear.derivations:conservation_full"),
+)
+def balance_conserved(run: Run) -> list[Comparison]:
+    """Measure the drift of the balance in integrated linear and in trained ReLU networks."""
+    import numpy as np
+
+    from deeplinear import matrix_flow
+
+    weights, target = unaligned()
+    drifts: dict[tuple[str, str], float] = {}
+    for blocks in ("full", "layer"):
+        for name in RULES[blocks == "layer" :]:
+            flow = matrix_flow(rule_named(name, blocks), weights, target, np.array([0.0, 1.5]))
+            balances = [
+                after.transpose(0, 2, 1) @ after - before @ before.transpose(0, 2, 1)
+                for before, after in pairwise(flow)
+            ]
+            drifts[blocks, name] = max(float(np.linalg.norm(b[1] - b[0])) for b in balances)
+    relu = {key: _relu_drift(run, *key) for key in drifts}
+    comparisons = []
+    for kind, found, unit in (("linear", drifts, ""), ("ReLU", relu, "per unit of time")):
+        for blocks, words in (("full", "conserved"), ("layer", "broken")):
+            values = [found[key] for key in found if key[0] == blocks]
+            rules = tuple(key[1] for key in found if key[0] == blocks)
+            full = blocks == "full"
+            comparisons.append(
+                Comparison(
+                    f"{kind} network, {blocks} rules: balance {words}",
+                    np.full(len(values), 0.0 if full else 0.01),
+                    np.array(values),
+                    tolerance=1e-8 if full else 0.0,
+                    reason="Zero up to the solver's and the SVD's rounding, 1e-10, amplified."
+                    if full
+                    else "A drift of 0.01 is a million times the largest one of a full rule.",
+                    relation="at_most" if full else "at_least",
+                    quantity="drift of the balance",
+                    unit=unit,
+                    axes=(Axis("rule", rules),),
+                    log=True,
+                )
+            )
+    return comparisons
+
+
+def _relu_drift(run: Run, blocks: str, name: str) -> float:
+    """Return the fastest drift of |in|^2 - |out|^2 of any hidden unit during training."""
+    import numpy as np
+    import torch
+
+    from sandbox.optim import CurvatureCorrected
+
+    generator = torch.Generator().manual_seed(run.seeds.integer("relu"))
+    net = torch.nn.Sequential(
+        torch.nn.Linear(3, 5, bias=False, dtype=torch.float64),
+        torch.nn.ReLU(),
+        torch.nn.Linear(5, 2, bias=False, dtype=torch.float64),
+    )
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(generator=generator)
+    inputs = torch.randn(20, 3, dtype=torch.float64, generator=generator)
+    outputs = torch.randn(20, 2, dtype=torch.float64, generator=generator)
+    rate = 1e-3
+    optimiser = CurvatureCorrected(net.parameters(), rule_named(name, blocks), lr=rate)
+    into, out_of = net.parameters()
+    fastest = 0.0
+    for _ in range(run.pick(quick=20, full=200)):
+        old_into, old_out = into.detach().clone(), out_of.detach().clone()
+        optimiser.step(partial(forward, net, inputs, outputs))
+        with torch.no_grad():
+            change = 2 * (old_into * (into - old_into)).sum(1)
+            change = change - 2 * (old_out * (out_of - old_out)).sum(0)
+        fastest = max(fastest, float(np.abs(change.numpy()).max()) / rate)
+    return fastest
+
+
+@PAPER.claim(
+    "layer-invariants",
+    says="Layer-block rules conserve other quantities than full rules: differences of |w| for the"
+    " square root, ratios of weights for natural gradient; with damping, at depth 2, differences"
+    " of the trace of (W W' + damping)^(1 - power), or of its log-determinant.",
+    tag="derived",
+    derivation=lazy("deeplinear.derivations:conservation_layer"),
+)
+def layer_invariants(run: Run) -> list[Comparison]:
+    """Follow each invariant along integrated networks, decoupled and not."""
+    import numpy as np
+
+    from deeplinear import CurvatureCorrection, matrix_flow
+
+    times = np.linspace(0.0, 2.0, run.pick(quick=6, full=21))
+    axis = Axis("time", tuple(times), "1/learning rate")
+    start = np.array([[0.6, 0.2], [0.3, 0.7], [0.2, 0.4]])
+    weights, frames = rotated(start, run.seeds.generator("rotations"))
+    target = (frames[-1] * [1.5, 0.8]) @ frames[0].T
+    laws = ("power 0: squares", 0.0), ("power 1/2: absolute values", 0.5), ("power 1: ratios", 1.0)
+    names = tuple(f"layers 1 and {i}, mode {a}" for i in (2, 3) for a in (1, 2))
+    comparisons = []
+    for name, power in laws:
+        flow = matrix_flow(CurvatureCorrection(power, "layer"), weights, target, times)
+        modes = unrotated(flow, frames)
+        one, others = modes[:, :1], modes[:, 1:]
+        pairs = one / others if power == 1 else one ** (2 - 2 * power) - others ** (2 - 2 * power)
+        values = pairs.reshape(len(times), -1)
+        predicted = np.repeat(values[:1], len(times), axis=0)
+        comparisons.append(
+            Comparison(
+                name,
+                predicted,
+                values,
+                tolerance=1e-8,
+                reason=SOLVER,
+                quantity="invariant",
+                axes=(axis, Axis("pair", names)),
+            )
+        )
+    powers, damping = (0.5, 0.8, 1.0), 0.01
+    first, second, goal = 0.5 * pattern(1, 4, 3), 0.5 * pattern(2, 5, 4), pattern(3, 5, 3)
+    values = np.empty((len(times), len(powers)))
+    for j, power in enumerate(powers):
+        rule = CurvatureCorrection(power, "layer", damping=damping)
+        one, two = matrix_flow(rule, [first, second], goal, times)
+        grams = (one @ one.swapaxes(1, 2), two.swapaxes(1, 2) @ two)
+        spectra = [np.maximum(np.linalg.eigvalsh(gram), 0.0) + damping for gram in grams]
+        parts = [np.log(x) if power == 1 else x ** (1 - power) for x in spectra]
+        values[:, j] = parts[0].sum(1) - parts[1].sum(1)
+    comparisons.append(
+        Comparison(
+            "3-4-5 network, coupled modes, damping 0.01",
+            np.repeat(values[:1], len(times), axis=0),
+            values,
+            tolerance=1e-7,
+            reason=SOLVER + " Small eigenvalues amplify it by up to 1/damping = 100.",
+            quantity="invariant",
+            axes=(axis, Axis("power", powers)),
+        )
+    )
+    return comparisons

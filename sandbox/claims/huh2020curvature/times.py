@@ -1,0 +1,326 @@
+"""How long learning takes: depth, scale, power, damping, and discrete steps."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sandbox.bench import Axis, Comparison, Run, lazy
+from sandbox.claims.huh2020curvature.networks import forward
+from sandbox.claims.huh2020curvature.paper import PAPER
+
+if TYPE_CHECKING:
+    import torch
+
+    from deeplinear import CurvatureCorrection
+    from sandbox.claims.huh2020curvature.networks import Array
+
+__all__: list[str] = []
+
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+RELATIVE = "The integrator's relative tolerance is 1e-11; the plateau amplifies it a thousandfold."
+
+
+def _simulated_time(rule: CurvatureCorrection, weights: Array, target: float, stop: float) -> float:
+    """Return when an adaptive integrator sees the product of the weights reach ``stop``."""
+    import numpy as np
+    from scipy.integrate import solve_ivp
+
+    from deeplinear.rules import mode_velocity
+
+    # time is integrated along with the weights over their logarithmic growth, so that
+    # a plateau of length 1e9 costs no more than a short one
+    def slowed(_: float, state: Array) -> Array:
+        velocity = mode_velocity(rule, state[:-1], target)
+        pace = np.abs(state[:-1]).max() / np.abs(velocity).max()
+        return np.asarray(np.append(velocity, 1.0) * pace)
+
+    def reached(_: float, state: Array) -> float:
+        return float(np.prod(state[:-1]) - stop)
+
+    reached.terminal = True  # type: ignore[attr-defined]  # scipy's protocol
+    flow = solve_ivp(
+        slowed, (0, 1e3), np.append(weights, 0.0), "DOP853", rtol=1e-11, atol=1e-300, events=reached
+    )
+    assert flow.y_events is not None
+    return float(flow.y_events[0][0, -1])
+
+
+@PAPER.claim(
+    "learning-times",
+    says="The time to learn a mode from small balanced weights grows with depth without bound for"
+    " gradient descent and hardly at all for the square root: the square root keeps most of the"
+    " speed-up of natural gradient at every depth.",
+    tag="derived",
+    derivation=lazy("deeplinear.derivations:learning_time"),
+)
+def learning_times(run: Run) -> list[Comparison]:
+    """Compare the hypergeometric formula with integrated modes, over depth, power and scale."""
+    import numpy as np
+
+    from deeplinear import CurvatureCorrection, learning_time
+
+    depths = run.pick(quick=(2, 3, 4, 6, 10), full=(2, 3, 4, 5, 6, 8, 10, 15, 20))
+    shape = (len(depths), len(POWERS))
+    predicted, measured = np.empty(shape), np.empty(shape)
+    for i, depth in enumerate(depths):
+        for j, power in enumerate(POWERS):
+            rule, weights = CurvatureCorrection(power), np.full(depth, 0.05)
+            predicted[i, j] = learning_time(rule, weights, 1.0, 0.95)
+            measured[i, j] = _simulated_time(rule, weights, 1.0, 0.95)
+    starts = (0.3, 0.1, 0.03, 0.01, 0.001)
+    by_start = np.empty((2, len(starts), 3))
+    for i, start in enumerate(starts):
+        for j, power in enumerate((0.0, 0.5, 1.0)):
+            rule, weights = CurvatureCorrection(power), np.full(3, start)
+            by_start[0, i, j] = learning_time(rule, weights, 1.0, 0.95)
+            by_start[1, i, j] = _simulated_time(rule, weights, 1.0, 0.95)
+    common: dict[str, Any] = {
+        "tolerance": 1e-8,
+        "reason": RELATIVE,
+        "relative": True,
+        "quantity": "learning time",
+        "unit": "1/learning rate",
+        "log": True,
+    }
+    return [
+        Comparison(
+            "every layer starts at 0.05",
+            predicted,
+            measured,
+            axes=(Axis("depth", depths), Axis("power", POWERS)),
+            **common,
+        ),
+        Comparison(
+            "depth 3",
+            by_start[0],
+            by_start[1],
+            axes=(Axis("start of each layer", starts, log=True), Axis("power", (0.0, 0.5, 1.0))),
+            **common,
+        ),
+    ]
+
+
+@PAPER.claim(
+    "square-root-unique",
+    says="Escape from vanishing weights takes finite time if and only if the power exceeds"
+    " q_c(d) = (d-2)/(2(d-1)), and the speed there stays bounded if and only if it is at most 1/2:"
+    " the square root is the only power that has both at every depth.",
+    tag="derived",
+    derivation=lazy("deeplinear.derivations:critical_power"),
+)
+def square_root_unique(run: Run) -> list[Comparison]:
+    """Measure both exponents of the start's scale on integrated modes."""
+    import numpy as np
+
+    from deeplinear import CurvatureCorrection
+    from deeplinear.rules import mode_velocity
+
+    depths, powers = run.pick(quick=(3, 4, 6), full=(3, 4, 6, 10, 30)), (0.0, 0.1, 0.5, 0.75, 1.0)
+    starts = (1e-5, 1e-6)
+    shape = (len(depths), len(powers))
+    escape, speed = np.empty(shape), np.empty(shape)
+    for i, depth in enumerate(depths):
+        for j, power in enumerate(powers):
+            rule = CurvatureCorrection(power)
+            weights = [np.full(depth, start) for start in starts]
+            times = [_simulated_time(rule, w, 1.0, 0.5) for w in weights]
+            speeds = [np.linalg.norm(mode_velocity(rule, w, 1.0)) for w in weights]
+            escape[i, j] = np.log10(times[1] / times[0])
+            speed[i, j] = np.log10(speeds[1] / speeds[0])
+    d, q = np.array(depths)[:, None], np.array(powers)
+    critical = (d - 2) / (2 * (d - 1))
+    gain = d - 2 * (d - 1) * (1 - q)  # power of the start in the escape time
+    axes = (Axis("depth", depths), Axis("power", powers))
+    both = (np.abs(escape) < 0.05) & (speed < 0.05)
+    return [
+        Comparison(
+            "escape time: decades longer per decade of smaller start",
+            np.where(q > critical, 0.0, -gain),
+            escape,
+            tolerance=0.02,
+            reason="Between starts of 1e-5 and 1e-6 the approach to a finite limit has died out"
+            " to (1e-5)^0.4 = 1 % for the slowest pair.",
+            quantity="exponent",
+            axes=axes,
+        ),
+        Comparison(
+            "speed at the start: decades faster per decade of smaller start",
+            -(d - 1) * (1 - 2 * q),
+            speed,
+            tolerance=1e-9,
+            reason="The law is exact up to (1e-5)^d.",
+            quantity="exponent",
+            axes=axes,
+        ),
+        Comparison(
+            "both finite escape and bounded speed",
+            np.broadcast_to(np.isclose(q, 0.5), shape).astype(float),
+            both.astype(float),
+            tolerance=0.0,
+            reason="Yes or no.",
+            quantity="1 = yes",
+            axes=axes,
+        ),
+    ]
+
+
+@PAPER.claim(
+    "damping-identity",
+    says="Damping mixes the learning times: natural gradient damped by eps takes exactly the time"
+    " of natural gradient plus eps times that of gradient descent, at any depth and imbalance.",
+    tag="derived",
+    derivation=lazy("deeplinear.derivations:damping_identity"),
+)
+def damping_identity(run: Run) -> Comparison:
+    """Integrate damped modes; predict from the two undamped closed forms."""
+    import numpy as np
+
+    from deeplinear import CurvatureCorrection, learning_time
+
+    dampings = run.pick(
+        quick=(1e-3, 1e-2, 0.1, 1.0, 10.0), full=tuple(float(x) for x in np.logspace(-6, 3, 19))
+    )
+    starts = ((0.5, 0.1), (0.6, 0.3, 0.2), (0.3, 0.3, 0.3, 0.3))
+    target, shape = 1.5, (len(dampings), len(starts))
+    predicted, measured = np.empty(shape), np.empty(shape)
+    for j, start in enumerate(starts):
+        weights = np.array(start)
+        natural = learning_time(CurvatureCorrection(1.0), weights, target, 0.95 * target)
+        gradient = learning_time(CurvatureCorrection(0.0), weights, target, 0.95 * target)
+        for i, damping in enumerate(dampings):
+            predicted[i, j] = natural + damping * gradient
+            rule = CurvatureCorrection(1.0, damping=damping)
+            measured[i, j] = _simulated_time(rule, weights, target, 0.95 * target)
+    return Comparison(
+        "time to 95 % of the target",
+        predicted,
+        measured,
+        tolerance=1e-8,
+        reason=RELATIVE,
+        relative=True,
+        quantity="learning time",
+        unit="1/learning rate",
+        log=True,
+        axes=(
+            Axis("damping", dampings, log=True),
+            Axis("start", tuple("(" + ", ".join(map(str, s)) + ")" for s in starts)),
+        ),
+    )
+
+
+@PAPER.claim(
+    "euler-stability",
+    says="Taken in discrete steps from small weights, natural gradient overshoots giantly unless"
+    " damped, where the square root and gradient descent follow their flows; the largest step"
+    " without overshoot is of order one for the square root and vanishes with the weights for"
+    " natural gradient.",
+    tag="paper",
+    derivation=lazy("deeplinear.derivations:euler_stability"),
+)
+def euler_stability(run: Run) -> list[Comparison]:
+    """Train chains of three weights in torch with the optimiser, step by step."""
+    import numpy as np
+
+    from deeplinear import CurvatureCorrection, learning_time
+
+    depth, start, rate = 3, run.pick(quick=0.02, full=0.01), 0.1
+    cases = {
+        "gradient descent": CurvatureCorrection(0.0),
+        "square root": CurvatureCorrection(0.5),
+        "square root, layer": CurvatureCorrection(0.5, "layer", scale=1.0),
+        "natural gradient": CurvatureCorrection(1.0),
+        "natural gradient, damping 1e-5": CurvatureCorrection(1.0, damping=1e-5),
+    }
+    runs = {name: _train_chain(rule, depth, start, rate) for name, rule in cases.items()}
+    calm = list(cases)[:3]
+    flows = [learning_time(cases[name], np.full(depth, start), 1.0, 0.95) / rate for name in calm]
+    wild = list(cases)[3:]
+    first = []
+    for name in wild:
+        damping = cases[name].damping
+        push = start ** (depth - 1) / (depth * start ** (2 * depth - 2) + damping)
+        weight = start + rate * push * (1 - start**depth)
+        first.append(0.5 * (weight**depth - 1) ** 2)
+    bounds = {
+        "square root": np.sqrt(depth) * (1 - start) / (1 - start**depth),
+        "natural gradient": depth * start ** (depth - 1) * (1 - start) / (1 - start**depth),
+    }
+    largest = [_largest_step(cases[name], depth, start) for name in bounds]
+    return [
+        Comparison(
+            "steps to learn, against the continuous flow",
+            np.array(flows),
+            np.array([runs[name][0] for name in calm], dtype=float),
+            tolerance=0.1,
+            reason="Euler steps of 0.1 deviate from the flow at first order in the step.",
+            relative=True,
+            quantity="steps",
+            log=True,
+            axes=(Axis("rule", tuple(calm)),),
+        ),
+        Comparison(
+            "worst loss on the way, from the overshoot of the first step",
+            np.array(first),
+            np.array([runs[name][1] for name in wild]),
+            tolerance=1e-9,
+            reason="The first step is known in closed form; rounding is amplified by its size.",
+            relative=True,
+            quantity="worst loss",
+            log=True,
+            axes=(Axis("rule", tuple(wild)),),
+        ),
+        Comparison(
+            "largest first step without overshoot",
+            np.array(list(bounds.values())),
+            np.array(largest),
+            tolerance=1e-9,
+            reason="Bisection to a relative width of 1e-12.",
+            relative=True,
+            quantity="learning rate",
+            log=True,
+            axes=(Axis("rule", tuple(bounds)),),
+        ),
+    ]
+
+
+def _chain(depth: int, start: float) -> tuple[torch.nn.Module, torch.Tensor]:
+    """Return a torch chain of scalar layers and its one sample."""
+    import numpy as np
+    import torch
+
+    from sandbox.training.models import deep_linear
+
+    return deep_linear([np.full((1, 1), start)] * depth), torch.ones(1, 1, dtype=torch.float64)
+
+
+def _train_chain(
+    rule: CurvatureCorrection, depth: int, start: float, rate: float
+) -> tuple[int, float]:
+    """Return the steps to |u - 1| < 0.05 and the worst loss after any step."""
+    from sandbox.optim import CurvatureCorrected
+
+    net, one = _chain(depth, start)
+    optimiser = CurvatureCorrected(net.parameters(), rule, lr=rate)
+    worst = 0.0
+    for count in range(1, 10_000):
+        optimiser.step(partial(forward, net, one, one))
+        output = net(one).item()
+        worst = max(worst, 0.5 * (output - 1) ** 2)
+        if abs(output - 1) < 0.05:
+            return count, worst
+    raise RuntimeError(f"{rule} has not learned after {count} steps")
+
+
+def _largest_step(rule: CurvatureCorrection, depth: int, start: float) -> float:
+    """Return, by bisection, the rate at which the first step lands on the target."""
+    from sandbox.optim import CurvatureCorrected
+
+    low, high = 1e-6, 1e2
+    while high / low > 1 + 1e-12:
+        middle = (low * high) ** 0.5
+        net, one = _chain(depth, start)
+        optimiser = CurvatureCorrected(net.parameters(), rule, lr=middle)
+        optimiser.step(partial(forward, net, one, one))
+        low, high = (low, middle) if net(one).item() > 1 else (middle, high)
+    return float((low * high) ** 0.5)

@@ -1,0 +1,1 @@
+"""Saxe, McClelland & Ganguli (2014): nonlinear dynamics of learning in deep linear networks."""
