@@ -6,14 +6,20 @@ the torch optimiser :class:`sandbox.optim.CurvatureCorrected` all take it.
 """
 
 from deeplinear.flow import matrix_flow
+from deeplinear.invariants import invariants
 from deeplinear.matrices import blow_up_time
 from deeplinear.modes import mode_trajectory
 from deeplinear.rules import BlowUpError, CurvatureCorrection
+from deeplinear.sweep import mode_sweep
+from deeplinear.times import learning_time
 
 __all__ = [
     "BlowUpError",
     "CurvatureCorrection",
     "blow_up_time",
+    "invariants",
+    "learning_time",
     "matrix_flow",
+    "mode_sweep",
     "mode_trajectory",
 ]

@@ -12,19 +12,6 @@ from scipy.integrate import DOP853
 
 from deeplinear.rules import RANK_TOLERANCE
 
-__all__ = [
-    "BALANCED_MAP",
-    "COLLAPSED",
-    "FINISHED",
-    "FULL",
-    "GRADIENT",
-    "LAYER",
-    "STEP_BUDGET",
-    "Problem",
-    "integrate",
-    "velocity",
-]
-
 Array: TypeAlias = NDArray[np.float64]
 Widths: TypeAlias = NDArray[np.int64]
 Triple: TypeAlias = tuple[Array, Array, Array]
@@ -324,10 +311,7 @@ def _relative_error(stages: Array, step: float, tolerance: float) -> float:
 def integrate(
     problem: Problem, start: Array, times: Array, rtol: float, budget: int
 ) -> tuple[Array, int, float]:
-    """Integrate with Dormand-Prince 8(5,3); return the states, how it ended and the time reached.
-
-    Steps land on every output time: states are no less exact there than the steps are.
-    """
+    """Return Dormand-Prince 8(5,3) states at the output times, the outcome and the time reached."""
     states = np.empty((times.size, start.size))
     stages = np.empty((_STAGES + 1, start.size))
     state, trial = start.copy(), np.empty(start.size)

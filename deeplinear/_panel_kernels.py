@@ -141,7 +141,7 @@ def march(
     integrand = np.empty(NODES)
     coefficients = np.empty(NODES)
     integral = np.empty(NODES + 1)
-    cap = min(4.0, 30.0 / curve.offsets.size)
+    cap = 12.0 if piece == NEAR else min(6.0, 30.0 / curve.offsets.size)
     x = start
     direction = 1.0 if stop > start else -1.0
     width = min(cap, 1.5)
@@ -166,18 +166,19 @@ def march(
             high = max(high, value)
         if not np.isfinite(high) or not np.isfinite(low):
             return np.nan, j
-        tail = 0.0
-        for k in range(NODES - 1, -1, -1):
+        if high > RANGE * low and width > NARROWEST:
+            width *= max(0.2, 0.95 * np.log(RANGE) / np.log(high / low))
+            continue
+        for k in range(NODES):
             total = 0.0
             for n in range(NODES):
                 total += _COEFFICIENTS[k, n] * integrand[n]
             coefficients[k] = total
-            if k >= NODES - 2:
-                tail += abs(total)
-                if tail > tolerance * high and width > NARROWEST:
-                    break
-        if (tail > tolerance * high or high > RANGE * low) and width > NARROWEST:
-            width *= 0.5
+        tail = abs(coefficients[NODES - 1]) + abs(coefficients[NODES - 2])
+        # the last coefficients shrink about as width**15
+        growth = 0.9 * (tolerance * high / max(tail, 1e-18 * high)) ** (1.0 / 15.0)
+        if tail > tolerance * high and width > NARROWEST:
+            width *= min(0.8, max(0.2, growth))
             continue
         for k in range(NODES + 1):
             total = 0.0
@@ -195,8 +196,7 @@ def march(
             j += 1
         clock += spent
         x = stop if last else x + direction * width
-        if tail < 0.01 * tolerance * high:
-            width = min(2.0 * width, cap)
+        width = min(width * min(2.0, max(0.7, growth)), cap)
     return np.nan, j
 
 

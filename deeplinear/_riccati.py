@@ -60,7 +60,7 @@ def _log_growth(rates: Vector, time: float) -> tuple[Vector, Vector]:
 
 def _triangular(rows: Matrix) -> tuple[Matrix, ndarray]:
     """Return L with rows = L Z', Z'Z = I, and the row at which each column of L starts."""
-    upper: Matrix = np.linalg.qr(rows.T, mode="r")
+    upper = np.asarray(np.linalg.qr(rows.T, mode="r"))
     return upper.T, np.arange(upper.shape[0])
 
 

@@ -18,7 +18,7 @@ from deeplinear.rules import BlowUpError, CurvatureCorrection
 from theory._types import Vector
 from theory.checks import as_number, as_times, as_vector, shown
 
-__all__ = ["mode_trajectory"]
+__all__ = ["mode_trajectory", "raise_for"]
 
 PANEL_TOLERANCE = 1e-14
 """Largest share of a panel's integrand in its last two Chebyshev coefficients."""
@@ -26,7 +26,7 @@ STEP_TOLERANCE = 1e-12
 """Relative error of a step where no curve is known."""
 
 
-def _raise_for(status: int, moment: float, weights: Vector, where: str = "") -> None:
+def raise_for(status: int, moment: float, weights: Vector, where: str = "") -> None:
     """Raise what a kernel's status stands for."""
     if status == kernels.BLOW_UP:
         raise BlowUpError(
@@ -73,8 +73,8 @@ def mode_trajectory(
         rows,
         np.nan,
     )
-    _raise_for(status, moment, weights)
+    raise_for(status, moment, weights)
     if not np.isfinite(rows).all():
-        _raise_for(kernels.NOT_CONVERGED, moment, weights)
+        raise_for(kernels.NOT_CONVERGED, moment, weights)
     rows[times == 0.0] = weights
     return rows

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -162,13 +162,15 @@ def run(
 @contextmanager
 def _stdout_for_json() -> Generator[TextIO]:
     """Yield standard output; what claims and libraries print goes to standard error meanwhile."""
+    import ctypes
+
     sys.stdout.flush()
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines:
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines, redirect_stdout(sys.stderr):
         os.dup2(2, 1)
         try:
             yield lines
         finally:
-            sys.stdout.flush()
+            ctypes.CDLL(None).fflush(None)  # what compiled code has printed but not yet written
             os.dup2(lines.fileno(), 1)
 
 

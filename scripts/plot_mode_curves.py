@@ -13,6 +13,8 @@ gradient learns all modes at one rate, :math:`u(t) = s + (u_0 - s) e^{-t}`. The
 square root of the inverse curvature lies between: no plateau, but still an order.
 """
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -37,10 +39,10 @@ RULES = {
 
 
 def predicted(rule, times):
-    """Return u(t) of every mode, shape (time, mode)."""
+    """Return u(t) / s of every mode, shape (time, mode)."""
     start = np.full(DEPTH, START)
     curves = [mode_trajectory(rule, start, strength, times).prod(axis=1) for strength in STRENGTHS]
-    return np.stack(curves, axis=1)
+    return np.stack(curves, axis=1) / STRENGTHS
 
 
 # %%
@@ -52,14 +54,15 @@ def predicted(rule, times):
 
 generator = np.random.default_rng(1)
 frames = [np.linalg.qr(generator.normal(size=(4, 4)))[0] for _ in range(DEPTH + 1)]
-weights = [START * after @ before.T for before, after in zip(frames, frames[1:], strict=False)]
+weights = [START * after @ before.T for before, after in pairwise(frames)]
 target = (frames[-1] * STRENGTHS) @ frames[0].T
 
 
 def measured(rule, times):
-    """Return u(t) of every mode of the integrated network, shape (time, mode)."""
+    """Return u(t) / s of every mode of the integrated network, shape (time, mode)."""
     first, second, third = matrix_flow(rule, weights, target, times, rtol=1e-8)
-    return np.einsum("oa,toi,ia->ta", frames[-1], third @ second @ first, frames[0])
+    product = third @ second @ first
+    return np.einsum("oa,toi,ia->ta", frames[-1], product, frames[0]) / STRENGTHS
 
 
 # %%
@@ -75,7 +78,7 @@ with house_style():
         for line, point, marker in zip(lines, points, "os^D", strict=True):
             point.set(marker=marker, color=line.get_color())
         axes.set(title=name.capitalize(), xscale="log", xlabel="time (1 / learning rate)")
-    panels[0].set_ylabel("strength of the mode, $u$")
+    panels[0].set_ylabel("learned share of the mode, $u/s$")
     panels[0].legend(
         [(line, point) for line, point in zip(lines, points, strict=True)],
         [f"$s$ = {strength:g}" for strength in STRENGTHS],

@@ -135,7 +135,7 @@ def modulo(*relations: tuple[sp.Expr, sp.Symbol]) -> Callable[[sp.Expr], sp.Expr
     def remainder(expression: sp.Expr) -> sp.Expr:
         numerator = sp.expand(expression)
         if not numerator.is_polynomial():
-            numerator = sp.expand(sp.numer(sp.together(expression)))
+            numerator = sp.expand(sp.fraction(sp.together(expression))[0])
         for square, symbol in squares:
             terms = sp.Poly(numerator, symbol).terms()
             numerator = sp.expand(

@@ -28,7 +28,7 @@ def saxe_modes() -> Derivation:
 
     **Equation.** In the singular frames of the target the layers' modes obey
     :math:`\dot a = b (s - ab)`, :math:`\dot b = a (s - ab)`; a balanced mode is
-    :math:`u(t) = s e^{2st} / (e^{2st} - 1 + s/u_0)`, half learned at
+    :math:`u(t) = s e^{2 s t} / (e^{2 s t} - 1 + s/u_0)`, half learned at
     :math:`t = \ln(s/u_0 - 1) / 2s`.
 
     **Shapes and units.** Time is learning rate x steps.

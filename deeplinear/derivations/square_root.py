@@ -170,7 +170,7 @@ def square_root_rule() -> Derivation:
                 "Depth 2, full rule, balanced: a hyperbolic tangent.",
                 sp.Eq(a, curve),
                 (tanh_relations[0], curve.subs(time, 0) - a_0),
-                sp.simplify,
+                sp.expand,
             ),
             Step(
                 "Depth 2, layer rule: w_1 - w_2 = delta is kept, the mean m obeys"
@@ -181,7 +181,7 @@ def square_root_rule() -> Derivation:
                     tanh_relations[1],
                     mean.subs(time, 0) - m_0,
                 ),
-                sp.simplify,
+                modulo(),
             ),
             Step(
                 "Learning times: antiderivatives of 1 / (1 - x^d), x = a / s^(1/d), times"
@@ -195,7 +195,7 @@ def square_root_rule() -> Derivation:
                 " 1 / (prod (x + delta_i) - s) over its roots integrate the time.",
                 None,
                 tuple(_partial_fractions()),
-                sp.cancel,
+                modulo(),
             ),
         ),
         page="derivations/square_root_rule",

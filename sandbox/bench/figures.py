@@ -125,7 +125,7 @@ def draw_comparison(upper: Axes, lower: Axes, comparison: Comparison) -> None:
             fmt=MARKERS[n % len(MARKERS)], color=look["color"], mfc="white", mew=1.1,
             capsize=2, elinewidth=1, label=names[j] if names else "measured", zorder=3,
         )  # fmt: skip
-        _draw_infinities(upper, x, measured[:, j], n, look["color"])
+        _draw_infinities(upper, x, measured[:, j], look["color"], "infinite")
     upper.margins(x=0.06)
     if c.relation in {"at_most", "at_least"} and predicted.shape[1] == 1:
         _shade_excluded(upper, c, x, predicted[:, 0])
@@ -157,21 +157,20 @@ def _draw_theory(
         axes.plot(
             x, _finite(predicted), "_", color=look["color"], markersize=22, mew=2, label=words
         )
-    _draw_infinities(axes, x, predicted, 0, look["color"], filled=True)
+    _draw_infinities(axes, x, predicted, look["color"])
 
 
 def _draw_infinities(
-    axes: Axes, x: np.ndarray, values: np.ndarray, n: int, colour: str, *, filled: bool = False
+    axes: Axes, x: np.ndarray, values: np.ndarray, colour: str, label: str | None = None
 ) -> None:
-    """Mark infinite values by triangles on the frame: filled for theory, open for experiment."""
+    """Mark infinite values by triangles on the frame: large and open where they are labelled."""
     for sign, edge, marker in ((1, 1.0, "^"), (-1, 0.0, "v")):
         there = values == sign * np.inf
         if there.any():
             axes.plot(
                 x[there], np.full(there.sum(), edge), ls="none", marker=marker,
-                ms=4 if filled else 8 + n, color=colour, mfc=colour if filled else "none",
-                transform=axes.get_xaxis_transform(), clip_on=False, zorder=4,
-                label=None if filled else "infinite",
+                ms=8 if label else 4, color=colour, mfc="none" if label else colour,
+                transform=axes.get_xaxis_transform(), clip_on=False, zorder=4, label=label,
             )  # fmt: skip
 
 
@@ -208,23 +207,26 @@ def _draw_deviation(
     """Draw how far each element is on the wrong or right side, with the tolerance."""
     deviation, _ = deviations(c)
     if c.relation == "ordered":
-        # how far each place is above all that are predicted lower
-        values = -_lines(c, deviation.max(axis=-2))
+        # how far each place is above all that are predicted lower, if any are
+        closest = deviation.max(axis=-2)
+        values = -_lines(c, np.where(np.isneginf(closest), np.nan, closest))
     elif c.relation in {"at_most", "at_least"}:
         values = -_lines(c, deviation)
     else:
         values = _lines(c, deviation)
     distance = c.relation in {"equals", "inside"}
     if distance:
-        shown = values[np.isfinite(values) & (values > 0)]
-        floor = (min(shown.min(), c.tolerance or np.inf) if shown.size else c.tolerance or 1.0) / 10
-        values = np.maximum(values, max(floor, np.finfo(float).tiny))
+        # no place on a logarithmic axis for an error of 0: it goes to the lower edge
+        values = np.where(values > 0, values, -np.inf)
         axes.set_yscale("log")
+        if not np.isfinite(values).any():
+            axes.set_ylim((c.tolerance or 1.0) / 100, (c.tolerance or 1.0) * 10)
     for n, j in enumerate(lines):
         axes.plot(
             x, _finite(values[:, j]), ls="none", marker=MARKERS[n % len(MARKERS)], ms=3,
             color=colours[n % len(colours)],
         )  # fmt: skip
+        _draw_infinities(axes, x, values[:, j], colours[n % len(colours)])
     if c.tolerance > 0 or not distance:
         axes.axhline(c.tolerance if distance else -c.tolerance, color="black", ls=":", lw=1)
     name = "error" if distance else "lead" if c.relation == "ordered" else "margin"

@@ -1,6 +1,8 @@
 """Every derivation checks, none is empty, and a broken one is caught."""
 
 import dataclasses
+import pkgutil
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,18 @@ def test_every_derivation_has_a_page_a_source_and_results(built, name):
     assert derivation.results
     for result in derivation.results.values():
         assert isinstance(result, sp.Basic | sp.MatrixBase)
+
+
+def test_every_name_that_a_page_cites_exists():
+    cited = set()
+    for page in sorted((DOCS / "derivations").glob("*.md")):
+        cited |= set(re.findall(r"`(deeplinear(?:\.\w+)+)`", page.read_text(encoding="utf-8")))
+    assert len(cited) > COUNT
+    for name in sorted(cited):
+        try:
+            pkgutil.resolve_name(name)
+        except AttributeError as error:
+            pytest.fail(f"{name}: {error}")
 
 
 @pytest.mark.parametrize("name", derivations.__all__)

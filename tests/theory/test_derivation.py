@@ -11,7 +11,9 @@ SQUARE = Step("Expand.", sp.Eq((x + 1) ** 2, x**2 + 2 * x + 1), ((x + 1) ** 2 - 
 
 def test_check_counts_residuals():
     plain = Step("Nothing to check here.")
-    double = Step("Two at once.", residuals=(sp.sin(x) ** 2 + sp.cos(x) ** 2 - 1, x * 0 + sp.log(1)))
+    double = Step(
+        "Two at once.", residuals=(sp.sin(x) ** 2 + sp.cos(x) ** 2 - 1, x * 0 + sp.log(1))
+    )
     assert Derivation("Right", (SQUARE, plain, double)).check() == 3
 
 

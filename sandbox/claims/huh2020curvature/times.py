@@ -32,18 +32,27 @@ def _simulated_time(rule: CurvatureCorrection, weights: Array, target: float, st
     # a plateau of length 1e9 costs no more than a short one
     def slowed(_: float, state: Array) -> Array:
         velocity = mode_velocity(rule, state[:-1], target)
-        pace = np.abs(state[:-1]).max() / np.abs(velocity).max()
+        pace = np.abs(state[:-1]).max() / np.abs(velocity).max() * (target - np.prod(state[:-1]))
         return np.asarray(np.append(velocity, 1.0) * pace)
 
     def reached(_: float, state: Array) -> float:
         return float(np.prod(state[:-1]) - stop)
 
     reached.terminal = True  # type: ignore[attr-defined]  # scipy's protocol
+    # the clock starts at the first growth time, which gives its relative tolerance a scale
+    clock = slowed(0.0, np.append(weights, 0.0))[-1]
     flow = solve_ivp(
-        slowed, (0, 1e3), np.append(weights, 0.0), "DOP853", rtol=1e-11, atol=1e-300, events=reached
+        slowed,
+        (0.0, 1e3),
+        np.append(weights, clock),
+        "DOP853",
+        rtol=1e-11,
+        atol=0.0,
+        events=reached,
     )
-    assert flow.y_events is not None
-    return float(flow.y_events[0][0, -1])
+    if flow.status != 1 or flow.y_events is None:
+        raise RuntimeError(f"{rule}: the integrator never saw the product reach {stop}")
+    return float(flow.y_events[0][0, -1] - clock)
 
 
 @PAPER.claim(

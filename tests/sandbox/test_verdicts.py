@@ -1,0 +1,38 @@
+"""Every shipped claim, run at ``quick`` through the store, has the verdict on record."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sandbox.bench.comparison import judge
+from sandbox.bench.registry import shipped
+from sandbox.bench.runner import run_claim
+from sandbox.bench.sources import ROOT
+from sandbox.bench.store import Store
+
+RECORDED = tomllib.loads((Path(__file__).parents[1] / "verdicts.toml").read_text())
+EXPECTED = {f"{paper}/{name}": v for paper, names in RECORDED.items() for name, v in names.items()}
+CLAIMS = {claim.id: claim for paper in shipped() for claim in paper.claims.values()}
+
+
+def test_the_record_names_exactly_the_shipped_claims():
+    assert sorted(EXPECTED) == sorted(CLAIMS)
+
+
+@pytest.mark.parametrize("claim_id", sorted(EXPECTED))
+def test_verdict_is_as_recorded(claim_id):
+    # the repository's own store: `make report` finds these results and does not compute them again
+    record = run_claim(CLAIMS[claim_id], Store(ROOT / "runs"))
+    found = [(c.name, judge(c).verdict.value, judge(c).error) for c in record.comparisons]
+    assert record.verdict.value == EXPECTED[claim_id], (found, record.message)
+
+
+@pytest.mark.parametrize("claim_id", sorted(EXPECTED))
+def test_derivation_is_there_and_quick_to_state(claim_id):
+    claim = CLAIMS[claim_id]
+    assert claim.derivation is not None
+    derivation = claim.derivation()
+    assert derivation.latex()
+    assert derivation.page
+    assert (ROOT / "docs" / f"{derivation.page}.md").is_file()
