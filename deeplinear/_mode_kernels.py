@@ -7,6 +7,8 @@ one thread alone, so that the result does not depend on their number.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numba
 import numpy as np
 
@@ -297,7 +299,7 @@ def run_mode(
     return follow(curve, sizes[small], signs, target, tolerance, times, rows, stop)
 
 
-@numba.njit(cache=True, parallel=True)
+@partial(compiled, parallel=True)
 def run_modes(
     power: float,
     full: bool,

@@ -48,9 +48,11 @@ NEAR_END = 46.0
 
 def _panel_matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return nodes on [-1, 1], values -> Chebyshev coefficients, values -> antiderivative's."""
-    angles = np.pi * (np.arange(NODES) + 0.5) / NODES
-    nodes = -np.cos(angles)
-    values = np.cos(np.outer(np.arange(NODES), np.arccos(nodes))) * (2.0 / NODES)
+    # angles as whole numbers of pi / (2 NODES), reduced exactly: rounding would fill the tail
+    odd = 2 * np.arange(NODES)[::-1] + 1
+    nodes = np.cos(odd * (0.5 * np.pi / NODES))
+    turns = np.outer(np.arange(NODES), odd) % (4 * NODES)
+    values = np.cos(turns * (0.5 * np.pi / NODES)) * (2.0 / NODES)
     values[0] *= 0.5
     integral = np.zeros((NODES + 1, NODES))
     padded = np.vstack([values, np.zeros((2, NODES))])

@@ -11,7 +11,9 @@ sign of w_k. "Stretch" is time spent per unit of the logarithm that parametrises
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
@@ -24,9 +26,28 @@ LAYER = 1
 PAIR = 2
 
 
-def compiled(function: Function) -> Function:
-    """Compile a kernel with numba and keep it on disk."""
-    return cast("Function", numba.njit(cache=True)(function))
+def _sources_digest() -> str:
+    """Return a digest of this folder's kernel files."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*_kernels.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_DIGEST = _sources_digest()
+
+
+def compiled(function: Function, parallel: bool = False) -> Function:
+    """Compile a kernel with numba and keep it on disk until any kernel file changes.
+
+    numba itself looks at the file of the function alone, and would go on using a caller
+    compiled with an older callee from another file.
+    """
+    kernel = numba.njit(cache=True, parallel=parallel)(function)
+    stored = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
+    if hasattr(stored, "_source_stamp"):
+        stored._source_stamp = _DIGEST
+    return cast("Function", kernel)
 
 
 class Curve(NamedTuple):

@@ -109,9 +109,12 @@ with house_style():
         points = {"marker": marker, "color": line.get_color(), "mfc": "white", "mew": 1.1}
         right.plot(*found.T, ls="none", **points)
         right.plot([], [], ls=line.get_linestyle(), label=f"$\\varepsilon$ = {damping:g}", **points)
-    w1 = np.linspace(BEGIN[0], 1.12, 100)
-    hyperbola = np.sqrt(w1**2 - BEGIN[0] ** 2 + BEGIN[1] ** 2)
-    right.plot(w1, hyperbola, "-", color="0.4", lw=1, label="$\\varepsilon \\to \\infty$")
+    imbalance = BEGIN[0] ** 2 - BEGIN[1] ** 2
+    end = np.sqrt((imbalance + np.sqrt(imbalance**2 + 4 * TARGET**2)) / 2)
+    w1 = np.linspace(BEGIN[0], end, 100)
+    right.plot(
+        w1, np.sqrt(w1**2 - imbalance), "-", color="0.4", lw=1, label="$\\varepsilon \\to \\infty$"
+    )
     right.set(title="Layer-block rule: path", xlim=(0, 2.6), ylim=(0, 2.0))
     right.set(xlabel="weight of layer 1, $w_1$", ylabel="weight of layer 2, $w_2$")
     right.legend(loc="upper right")

@@ -110,7 +110,7 @@ with house_style():
     right.loglog(sizes, errors[-1] * sizes / sizes[-1], "k-", label="theory, slope 1")
     right.loglog(sizes, errors, "o", mfc="white", mew=1.2, label="torch run")
     right.set(xlabel="step (learning rate)", ylabel="error at $t = 1.5$, Frobenius norm")
-    right.set_title("First order in the step")
+    right.set(title="First order in the step", xlim=(5e-3, 0.2), ylim=(1e-3, 1e-1))
     right.legend(loc="upper left")
 
 plt.show()

@@ -60,7 +60,7 @@ def measured(power, depth, start):
 
     learned.terminal = True
     begin = np.append(np.full(depth, np.log(start)), 0.0)
-    flow = solve_ivp(slopes, (0, 100), begin, rtol=1e-8, atol=1e-8, events=learned)
+    flow = solve_ivp(slopes, (0, 100), begin, "DOP853", rtol=1e-8, atol=1e-8, events=learned)
     return flow.y_events[0][0, -1]
 
 
@@ -80,7 +80,7 @@ STARTS = np.array([1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3])
 MARKERS = "os^Dv"
 
 with house_style():
-    figure, (by_depth, by_start, by_power) = plt.subplots(1, 3, figsize=(10.2, 3.9), sharey=False)
+    figure, (by_depth, by_start, by_power) = plt.subplots(1, 3, figsize=(10.2, 3.9))
     for power, name, marker in zip(POWERS, NAMES, MARKERS, strict=True):
         theory = [predicted(power, depth, 0.05) for depth in DEPTHS]
         (line,) = by_depth.plot(DEPTHS, theory)

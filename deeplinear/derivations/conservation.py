@@ -103,6 +103,8 @@ def conservation_full() -> Derivation:
     p_i, e = sp.symbols("p_i e", real=True)
     speed = p_i * e * (S + damping) ** (-power)
     clock = (S + damping) ** power
+    m, n, k = sp.symbols("n_{i-1} n_i n_{i+1}", integer=True, positive=True)
+    lower, upper = sp.MatrixSymbol("W_i", n, m), sp.MatrixSymbol("W_{i+1}", k, n)
     return Derivation(
         title="Conservation of balance under every full rule",
         steps=(
@@ -117,14 +119,14 @@ def conservation_full() -> Derivation:
             Step(
                 "The curve in weight space: dw_i / dw_j = w_j / w_i holds neither power nor"
                 " damping.",
-                sp.Eq(sp.Symbol("dw_1/dw_2"), w_2 / w_1),
+                sp.Eq(sp.Derivative(w_1, w_2, evaluate=False), w_2 / w_1),
                 tuple(slopes),
                 sp.expand,
             ),
             Step(
                 "Only the clock differs: time of the power q over time of gradient descent on"
                 " the same piece of the curve.",
-                sp.Eq(sp.Symbol("dt_q/dt_0"), clock),
+                sp.Eq(sp.Derivative(*sp.symbols("t_q t_0"), evaluate=False), clock),
                 (p_i * e / speed - clock,),
                 sp.powsimp,
             ),
@@ -145,10 +147,7 @@ def conservation_full() -> Derivation:
             Step(
                 "For dW_i/dt = -A_i' M B_i' with any common M, both W_i dW_i'/dt and"
                 " dW_(i+1)'/dt W_(i+1) equal -B_(i+1) M' A_i: D_i does not move.",
-                sp.Eq(
-                    sp.Symbol("D_i"),
-                    sp.Symbol("W_{i+1}' W_{i+1}") - sp.Symbol("W_i W_i'"),
-                ),
+                sp.Eq(sp.MatrixSymbol("D_i", n, n), upper.T * upper - lower * lower.T),
                 (*law_2, *law_3),
                 sp.expand,
             ),

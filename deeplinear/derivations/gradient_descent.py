@@ -136,7 +136,7 @@ def gradient_descent_depth_two() -> Derivation:
             ),
             Step(
                 "End point: w_1^2 and w_2^2 have product s^2 and difference c.",
-                sp.Eq(sp.Symbol("w_1^2"), (sp.sqrt(c**2 + 4 * target**2) + c) / 2),
+                sp.Eq(w_1**2, (sp.sqrt(c**2 + 4 * target**2) + c) / 2),
                 (end[0] * end[1] - target**2, end[0] - end[1] - c),
                 modulo((kap**2 - c**2 - 4 * target**2, kap)),
             ),

@@ -134,7 +134,7 @@ def natural_gradient_chord() -> Derivation:
             ),
             Step(
                 "Layers at depth 2 follow from the invariant c and from w_1^2 + w_2^2 = v.",
-                sp.Eq(sp.Symbol("w_1^2"), (total + c) / 2),
+                sp.Eq(sp.Symbol("w_1") ** 2, (total + c) / 2),
                 (squares[0] * squares[1] - u**2, squares[0] - squares[1] - c),
                 relation,
             ),

@@ -134,7 +134,7 @@ def riccati_balanced() -> Derivation:
             Step(
                 "If C = lambda I, which gradient flow conserves, the last term joins F_0 and the"
                 " Gram matrix QQ' (it holds W_1'W_1, the map and W_2 W_2') closes.",
-                sp.Eq(sp.Symbol("d(QQ')/dt"), F * QQ + QQ * F - QQ**2),
+                sp.Eq(sp.Derivative(QQ, time, evaluate=False), F * QQ + QQ * F - QQ**2),
                 tuple(balanced),
                 sp.expand,
             ),

@@ -138,15 +138,15 @@ def square_root_rule() -> Derivation:
         title="The square-root rule: constant speed and tanh curves",
         steps=(
             Step(
-                "The full rule's squared speed is S^(1-2q) e^2; at q = 1/2 it is the error"
+                "The full rule's squared speed v^2 is S^(1-2q) e^2; at q = 1/2 it is the error"
                 " itself, with no plateau and no blow-up (depths 2-4).",
-                sp.Eq(sp.Symbol("|dw/dt|^2"), S ** (1 - 2 * power) * e**2),
+                sp.Eq(sp.Symbol("v") ** 2, S ** (1 - 2 * power) * e**2),
                 tuple(full),
                 sp.cancel,
             ),
             Step(
-                "The layer rule moves every layer at speed kappa |e|.",
-                sp.Eq(sp.Symbol("|dw_i/dt|"), scale * e),
+                "The layer rule moves every layer at the same speed v_i, kappa |e|.",
+                sp.Eq(sp.Symbol("v_i"), scale * e),
                 tuple(layer),
                 sp.cancel,
             ),

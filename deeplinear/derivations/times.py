@@ -310,13 +310,13 @@ def damping_identity() -> Derivation:
             Step(
                 "On one path dt = du / (du/dt), and (S + epsilon)/(S e) = 1/e + epsilon/(S e):"
                 " slownesses add (depths 2-4, any imbalance, from the loss).",
-                sp.Eq((S + damping) / (S * e), slowness),
+                sp.Eq((S + damping) / (S * e), slowness, evaluate=False),
                 (*slow, (S + damping) / (S * e) - slowness),
                 sp.cancel,
             ),
             Step(
                 "Integrate from u_0 to u_f; at depth 2, balanced, both parts are elementary.",
-                sp.Eq(sp.Symbol("T_{NGD,epsilon}"), T),
+                sp.Eq(sp.Symbol("T_NGD_epsilon"), T),
                 (sp.diff(T, _STOP) - (2 * _STOP + damping) / (2 * _STOP * (target - _STOP)),),
                 sp.simplify,
             ),

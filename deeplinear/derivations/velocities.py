@@ -108,8 +108,9 @@ def mode_velocities() -> Derivation:
     gradients, curvatures, eigenvectors = _mode_facts()
     off_diagonal, kernel = _two_modes()
     loss, u, S, e, x = sp.symbols("L u S e x", positive=True)
-    w, rest = sp.symbols("w_i p_i", real=True)
-    speed = sp.Symbol("dw_i/dt")
+    w, rest, a = sp.symbols("w_i p_i a", real=True)
+    H, vector = sp.symbols("H p", commutative=False)
+    speed = sp.Derivative(w, sp.Symbol("t"), evaluate=False)
     whitened = x * rest * e * (x * S) ** (-power) - x ** (1 - power) * rest * e * S ** (-power)
 
     weights = mode(3, positive=True)
@@ -143,7 +144,7 @@ def mode_velocities() -> Derivation:
             ),
             Step(
                 "The gradient -e p is an eigenvector of H with eigenvalue S = sum_i p_i^2.",
-                sp.Eq(sp.Symbol("H p"), sp.Symbol("S p")),
+                sp.Eq(H * vector, S * vector),
                 tuple(eigenvectors),
                 sp.expand,
             ),
@@ -151,10 +152,7 @@ def mode_velocities() -> Derivation:
                 "H^2 = S H makes all powers explicit: F_a = epsilon^a + ((S + epsilon)^a -"
                 " epsilon^a) H / S obeys F_a F_b = F_(a+b) and F_1 = H + epsilon, so F_a ="
                 " (H + epsilon)^a; on p it is the number (S + epsilon)^a.",
-                sp.Eq(
-                    sp.Symbol("(H + epsilon)^{-q} p_i"),
-                    rest * (S + damping) ** (-power),
-                ),
+                sp.Eq(sp.Symbol("F_a"), damping**a + ((S + damping) ** a - damping**a) / S * H),
                 _inverse_power_residuals(),
                 lambda residual: sp.simplify(sp.powsimp(sp.expand(residual))),
             ),

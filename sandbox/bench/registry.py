@@ -25,6 +25,9 @@ class UnknownClaimError(ValueError):
 def shipped() -> list[Paper]:
     """Return the papers of ``sandbox.claims``, in alphabetical order of their keys.
 
+    Within a paper, claims come in the order of its files (alphabetical, or as the
+    folder's ``READING_ORDER`` says) and of their definition.
+
     Returns
     -------
     list of Paper
@@ -35,13 +38,16 @@ def shipped() -> list[Paper]:
     ValueError
         If two papers have one key.
     """
-    import sandbox.claims as package
-
+    # found by name: the bench does not depend on the claims that happen to be shipped
+    package = importlib.import_module("sandbox.claims")
     papers: dict[str, Paper] = {}
     for folder in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         inner = importlib.import_module(folder.name)
-        files = pkgutil.iter_modules(getattr(inner, "__path__", []), f"{folder.name}.")
-        for module in (inner, *(importlib.import_module(file.name) for file in files)):
+        names = [file.name for file in pkgutil.iter_modules(getattr(inner, "__path__", []))]
+        first = getattr(inner, "READING_ORDER", ())
+        names.sort(key=lambda name: first.index(name) if name in first else len(first))
+        files = (importlib.import_module(f"{folder.name}.{name}") for name in names)
+        for module in (inner, *files):
             for paper in _papers(module):
                 if papers.setdefault(paper.key, paper) is not paper:
                     raise ValueError(f"{module.__name__}: a second paper {paper.key!r}")

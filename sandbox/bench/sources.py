@@ -117,18 +117,19 @@ def _absolute(node: ast.ImportFrom, path: Path, beside: Path) -> str:
 
 def _definition(module: str, name: str, beside: Path) -> Iterator[Path]:
     """Yield the file that defines ``name`` as imported from ``module``."""
-    if (submodule := _module(f"{module}.{name}", beside)) is not None:
+    submodule, path = _module(f"{module}.{name}", beside), _module(module, beside)
+    if submodule is not None:
         yield submodule
-        return
-    path = _module(module, beside)
     if path is None:
         return
     if path.name == "__init__.py":
         for node in _import_statements(path.read_bytes(), nested=False):
             if not isinstance(node, ast.ImportFrom):
                 continue
+            source = _absolute(node, path, beside)
             for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    yield from _definition(_absolute(node, path, beside), alias.name, beside)
+                if (alias.asname or alias.name) == name and source != module:
+                    yield from _definition(source, alias.name, beside)
                     return
-    yield path
+    if submodule is None:
+        yield path

@@ -33,7 +33,7 @@ def _natural_curve(t: Any, s: float, start: float) -> Any:
     "early-stopping",
     says="One signal mode and one noise mode, learned from small balanced weights: the best test"
     " error over time follows from the exact mode curves, and natural gradient, which learns both"
-    " modes at once, cannot do better than |W_T|^2 - <W*, W_T>^2 / |W*|^2.",
+    " modes at once, cannot do better than |T|² − ⟨W*, T⟩² / |W*|², T the teacher.",
     tag="derived",
     derivation=lazy("deeplinear.derivations:early_stopping"),
 )

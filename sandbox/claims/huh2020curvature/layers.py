@@ -26,7 +26,7 @@ ROOT = lazy("deeplinear.derivations:layer_natural_gradient_root")
 @PAPER.claim(
     "kfac-root",
     says="A torch network trained by undamped layer-block natural gradient (the K-FAC structure)"
-    " follows the exact matrix root solution W_1(t) = W_1(0) X(t)^(1/d), X = W(0)^-1 W(t), with an"
+    " follows the exact matrix root solution W₁(t) = W₁(0) X(t)^(1/d), X = W(0)⁻¹W(t), with an"
     " error of first order in the step.",
     tag="derived",
     derivation=ROOT,
@@ -88,8 +88,8 @@ def kfac_root(run: Run) -> list[Comparison]:
 
 @PAPER.claim(
     "end-imbalance",
-    says="From an unbalanced start of scale sigma the relative imbalance at the end of learning"
-    " goes as sigma^2 under every full rule, as sigma under the layer-block square root, and does"
+    says="From an unbalanced start of scale σ the relative imbalance at the end of learning"
+    " goes as σ² under every full rule, as σ under the layer-block square root, and does"
     " not shrink at all under layer-block natural gradient.",
     tag="derived",
     derivation=ROOT,
@@ -143,7 +143,7 @@ def end_imbalance(run: Run) -> list[Comparison]:
 @PAPER.claim(
     "blow-up-time",
     says="Undamped layer-block natural gradient in a square network blows up at the finite time"
-    " ln(1 + 1/|mu|) / (scale d) if W(0)^-1 W* has a negative eigenvalue mu.",
+    " ln(1 + 1/|μ|) / (scale · d) if W(0)⁻¹W* has a negative real eigenvalue μ.",
     tag="derived",
     derivation=ROOT,
 )
@@ -205,8 +205,8 @@ def _smallest(flat: Array, size: int) -> float:
 @PAPER.claim(
     "blow-up-probability",
     says="For Gaussian W(0) and W* of size n the expected number of negative real eigenvalues of"
-    " W(0)^-1 W*, each a blow-up, is sqrt(pi)/2 Gamma((n+1)/2) / Gamma(n/2); a start is free of"
-    " them with probability 1/2 for n = 1 and 3/4 - pi/8 for n = 2.",
+    " W(0)⁻¹W*, each a blow-up, is (√π/2) Γ((n+1)/2) / Γ(n/2); a start is free of"
+    " them with probability 1/2 for n = 1 and 3/4 − π/8 for n = 2.",
     tag="derived",
     derivation=ROOT,
 )

@@ -103,7 +103,7 @@ def same_path(run: Run) -> list[Comparison]:
 @PAPER.claim(
     "straight-chord",
     says="Under full natural gradient descent the input-output map moves on the straight chord"
-    " to the target, W(t) = W* + (W(0) - W*) exp(-t), from any start with full-rank curvature.",
+    " to the target, W(t) = W* + (W(0) − W*) exp(−t), from any start with full-rank curvature.",
     tag="derived",
     derivation=lazy("deeplinear.derivations:natural_gradient_chord"),
 )
@@ -149,8 +149,8 @@ def straight_chord(run: Run) -> list[Comparison]:
 
 @PAPER.claim(
     "balance-conserved",
-    says="Full rules conserve the balance of adjacent layers, W_{i+1}'W_{i+1} - W_iW_i', and"
-    " in a ReLU network each hidden unit's |in|^2 - |out|^2; layer-block rules destroy it.",
+    says="Full rules conserve the balance of adjacent layers, Wᵢ₊₁ᵀWᵢ₊₁ − WᵢWᵢᵀ, and"
+    " in a ReLU network each hidden unit's |in|² − |out|²; layer-block rules destroy it.",
     tag="paper",
     derivation=lazy("deeplinear.derivations:conservation_full"),
 )
@@ -232,7 +232,7 @@ def _relu_drift(run: Run, blocks: str, name: str) -> float:
     "layer-invariants",
     says="Layer-block rules conserve other quantities than full rules: differences of |w| for the"
     " square root, ratios of weights for natural gradient; with damping, at depth 2, differences"
-    " of the trace of (W W' + damping)^(1 - power), or of its log-determinant.",
+    " of the trace of (WWᵀ + damping)^(1 − power), or of its log-determinant.",
     tag="derived",
     derivation=lazy("deeplinear.derivations:conservation_layer"),
 )

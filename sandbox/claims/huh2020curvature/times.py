@@ -113,8 +113,8 @@ def learning_times(run: Run) -> list[Comparison]:
 @PAPER.claim(
     "square-root-unique",
     says="Escape from vanishing weights takes finite time if and only if the power exceeds"
-    " q_c(d) = (d-2)/(2(d-1)), and the speed there stays bounded if and only if it is at most 1/2:"
-    " the square root is the only power that has both at every depth.",
+    " q_c(d) = (d − 2)/(2(d − 1)), and the speed there stays bounded if and only if it is at most"
+    " 1/2: the square root is the only power that has both at every depth.",
     tag="derived",
     derivation=lazy("deeplinear.derivations:critical_power"),
 )
@@ -176,8 +176,8 @@ def square_root_unique(run: Run) -> list[Comparison]:
 
 @PAPER.claim(
     "damping-identity",
-    says="Damping mixes the learning times: natural gradient damped by eps takes exactly the time"
-    " of natural gradient plus eps times that of gradient descent, at any depth and imbalance.",
+    says="Damping mixes the learning times: natural gradient damped by ε takes exactly the time"
+    " of natural gradient plus ε times that of gradient descent, at any depth and imbalance.",
     tag="derived",
     derivation=lazy("deeplinear.derivations:damping_identity"),
 )

@@ -14,7 +14,7 @@ MODES = lazy("deeplinear.derivations:saxe_modes")
     "digits-modes",
     says="In a two-layer linear network on whitened inputs, started from small decoupled weights,"
     " each singular mode of the input-output correlations grows along its own sigmoid"
-    " u(t) = s / (1 + (s/u0 - 1) exp(-2 s t)).",
+    " u(t) = s / (1 + (s/u₀ − 1) exp(−2st)).",
     tag="paper",
     derivation=MODES,
 )

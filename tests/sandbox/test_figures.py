@@ -1,0 +1,173 @@
+"""Figures: every relation is drawn, with labels and units, without a warning."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from sandbox.bench import Axis, Comparison
+from sandbox.bench.figures import draw_comparisons, house_style, save_figure
+
+INF = float("inf")
+X = tuple(np.logspace(-2, 1, 5))
+RULES = Axis("rule", ("gradient descent", "square root", "natural gradient", "other"))
+TIME = Axis("time", X, "s", log=True)
+MODE = Axis("mode", tuple(range(9)))
+
+
+def compare(predicted, measured, *axes, **rest):
+    asked = {
+        "name": "a name",
+        "tolerance": 0.1,
+        "reason": "test",
+        "quantity": "loss",
+        "unit": "bit",
+    }
+    return Comparison(predicted=predicted, measured=measured, axes=axes, **(asked | rest))
+
+
+WIDTH = {"uncertainty": 0.1, "confidence": "95 %"}
+LINES = np.outer(X, range(1, 10))
+CASES = {
+    "equals": compare(X, X, TIME),
+    "relative": compare(X, np.multiply(X, 1.01), TIME, relative=True, log=True),
+    "at_most": compare(np.add(X, 1), X, TIME, relation="at_most"),
+    "at_least": compare(X, np.add(X, 1), TIME, relation="at_least", log=True),
+    "ordered": compare([1, 2, 3, 4], [1, 3, 2, 4], RULES, relation="ordered"),
+    "ordered rows": compare(
+        [[1, 2, 3, 4]] * 2, [[1, 3, 2, 4]] * 2, Axis("net", ("a", "b")), RULES, relation="ordered"
+    ),
+    "inside": compare(X, X, TIME, relation="inside", **WIDTH),
+    "interval": compare(X, X, TIME, log=True, **WIDTH),
+    "categories": compare([1, 2, 3, 4], [1, 2, 3, 4], RULES, relation="at_most"),
+    "scalar": compare(1.0, 1.5),
+    "scalar bound": compare(1.0, 1.5, relation="at_least"),
+    "single": compare([1.0], [1.0], Axis("depth", (2,))),
+    "zero": compare(np.zeros(5), np.zeros(5), TIME, tolerance=0.0, log=True),
+    "negative": compare(np.negative(X), np.negative(X), TIME, log=True),
+    "many lines": compare(LINES, LINES, TIME, MODE),
+    "three axes": compare(
+        np.ones((5, 2, 2)), np.ones((5, 2, 2)), TIME, Axis("net", ("a", "b")), Axis("depth", (2, 3))
+    ),
+    "curve": compare(X, X, TIME, curve=(np.linspace(0.01, 10), np.linspace(0.01, 10))),
+    "curves": compare(LINES, LINES, TIME, MODE, curve=(X, LINES)),
+    "infinite": compare([1, INF, -INF, INF, 2], [1, INF, -INF, 2, INF], TIME),
+    "infinite relative": compare([1, INF, 1, 1, 1], [INF, 1, 1, 1, 1], TIME, relative=True),
+    "infinite bound": compare([INF] * 5, [1, 2, 3, 4, INF], TIME, relation="at_most"),
+    "infinite order": compare([1, 2, 3, INF], [1, INF, 3, 4], RULES, relation="ordered"),
+    "all infinite": compare([INF] * 5, [INF] * 5, TIME, log=True),
+    "unknown": compare(X, X, TIME, uncertainty=INF, confidence="1 seed"),
+    "zero time": compare([1, 2], [1, 2], Axis("time", (0, 1), "s", log=True)),
+    "backwards": compare([1, 2], [1, 2], Axis("width", (64, 8))),
+    "huge": compare([1e300, 1.0], [1e-300, 1.0], Axis("n", (1, 2)), log=True),
+}
+
+
+def draw(*comparisons):
+    with house_style():
+        figure = Figure()
+        draw_comparisons(figure, list(comparisons))
+        figure.draw_without_rendering()
+    return figure
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_everything_that_can_be_compared_can_be_drawn(name):
+    c = CASES[name]
+    upper, lower = draw(c).axes
+    assert upper.get_ylabel() == "loss (bit)"
+    assert upper.get_title() == "a name"
+    across = c.axes[-1] if c.relation == "ordered" else c.axes[0] if c.axes else None
+    assert lower.get_xlabel() == ("" if across is None else across.label)
+    assert lower.get_ylabel().replace("\n", " ").startswith("relative ") is c.relative
+    names = [text.get_text() for text in upper.get_legend().get_texts()]
+    assert len(names) == len(set(names)) >= 2
+    finite = np.isfinite(c.measured).any()
+    assert not finite or upper.dataLim.height >= 0
+
+
+def labelled(axes, label):
+    return [line for line in axes.get_lines() if line.get_label() == label]
+
+
+def test_theory_is_a_line_and_experiment_is_markers():
+    upper, lower = draw(compare(X, np.multiply(X, 1.5), TIME)).axes
+    (theory,) = labelled(upper, "theory")
+    assert theory.get_linestyle() == "-"
+    np.testing.assert_array_equal(theory.get_xydata(), np.column_stack([X, X]))
+    measured = upper.containers[0].lines[0]
+    assert (measured.get_linestyle(), measured.get_marker()) == ("None", "o")
+    np.testing.assert_array_equal(measured.get_ydata(), np.multiply(X, 1.5))
+    np.testing.assert_allclose(lower.get_lines()[0].get_ydata(), np.multiply(X, 0.5), rtol=1e-14)
+    assert lower.get_lines()[-1].get_ydata()[0] == 0.1  # the tolerance
+
+
+def test_scales_are_those_asked_for():
+    upper, lower = draw(CASES["interval"]).axes
+    assert (upper.get_xscale(), upper.get_yscale(), lower.get_yscale()) == ("log",) * 3
+    upper, lower = draw(CASES["categories"]).axes
+    assert (upper.get_xscale(), upper.get_yscale(), lower.get_yscale()) == ("linear",) * 3
+    assert [t.get_text() for t in lower.get_xticklabels()] == list(RULES.values)
+
+
+def test_the_excluded_side_of_a_bound_reaches_the_frame():
+    for name, edge in (("at_most", 1), ("at_least", 0)):
+        upper, _ = draw(CASES[name]).axes
+        (shade,) = upper.collections[:1]
+        heights = shade.get_paths()[0].vertices[:, 1]
+        assert upper.get_ylim()[edge] in heights
+
+
+def test_infinite_values_are_shown_on_the_frame():
+    upper, lower = draw(CASES["infinite"]).axes
+    up, down = labelled(upper, "infinite")
+    assert up.get_xdata().tolist() == [X[1], X[4]]
+    assert down.get_xdata().tolist() == [X[2]]
+    assert (up.get_ydata()[0], down.get_ydata()[0]) == (1.0, 0.0)
+    beyond = [line for line in lower.get_lines() if line.get_marker() == "^"]
+    assert beyond[0].get_xdata().tolist() == [X[3], X[4]]  # an infinite error is not left out
+
+
+def test_an_ordering_shows_the_lead_over_those_predicted_lower():
+    _, lower = draw(compare([3, 1, 2, 4], [3, 1, 5, 4], RULES, relation="ordered")).axes
+    leads = lower.get_lines()[0].get_ydata()
+    np.testing.assert_array_equal(leads, [-2, np.nan, 4, -1])
+
+
+def test_too_many_lines_are_thinned_and_named_above_the_frame():
+    upper, _ = draw(CASES["many lines"]).axes
+    names = [text.get_text() for text in upper.get_legend().get_texts()]
+    assert names == ["theory", *(f"mode {j}" for j in (0, 1, 3, 4, 5, 7, 8))]
+    box, frame = upper.get_legend().get_window_extent(), upper.get_window_extent()
+    assert box.y0 >= frame.y1 - 1
+    assert upper.title.get_window_extent().y0 >= box.y1 - 1
+
+
+def test_several_comparisons_share_a_figure():
+    figure = draw(*list(CASES.values())[:4])
+    assert len(figure.axes) == 8
+    assert figure.get_size_inches()[0] == pytest.approx(10.8)
+
+
+def test_a_long_title_is_broken():
+    upper, _ = draw(compare(1.0, 1.0, name="word " * 20)).axes
+    assert max(len(line) for line in upper.get_title().splitlines()) <= 40
+
+
+def test_files_are_written_alike_every_time(tmp_path):
+    for name in ("one", "two"):
+        save_figure([CASES["inside"]], tmp_path / name)
+    one, two = ((tmp_path / f"{name}.svg").read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_claim_may_draw_for_itself(tmp_path):
+    seen = []
+
+    def plot(figure, comparisons):
+        seen.extend(comparisons)
+        figure.add_subplot().set_title("my own")
+
+    save_figure([CASES["equals"]], tmp_path / "own", plot)
+    assert seen == [CASES["equals"]]
+    assert (tmp_path / "own.svg").stat().st_size < 30_000
