@@ -152,7 +152,7 @@ def _natural(
         if value > 0.0 and not in_range(value) and (ties > 1 or value > 1.0):
             return OUT_OF_RANGE
         y = solve_product(curve, value) if in_range(value) else 0.0
-        write_row(curve, signs, 1.0 if here >= 0.0 else -1.0, y, rows[j])
+        write_row(curve, signs, 1.0 if here >= 0.0 else -1.0, y, rows, j)
     return DONE
 
 

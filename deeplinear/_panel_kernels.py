@@ -42,29 +42,29 @@ NARROWEST = 1e-7
 """Panels this narrow are taken as they are: only rounding can make them fail."""
 SMALLEST = 1e-290
 """Products of squared weights below this, or above its inverse, are refused."""
-NEAR_END = 46.0
-"""e-folds of the distance to the end point after which it is zero in double precision."""
+BELOW = 0.4
+ABOVE = 3.0
+"""Where FAR gives way to NEAR, in end points: midway between the singularities of both."""
+FLAT = 1e-3
+"""The approach is exponential once the distance is this share of the tolerance."""
 
 
-def _panel_matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return nodes on [-1, 1], values -> Chebyshev coefficients, values -> antiderivative's."""
+def _panel_matrices() -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes on [-1, 1] and values there -> Chebyshev coefficients of the antiderivative."""
     # angles as whole numbers of pi / (2 NODES), reduced exactly: rounding would fill the tail
     odd = 2 * np.arange(NODES)[::-1] + 1
     nodes = np.cos(odd * (0.5 * np.pi / NODES))
     turns = np.outer(np.arange(NODES), odd) % (4 * NODES)
-    values = np.cos(turns * (0.5 * np.pi / NODES)) * (2.0 / NODES)
-    values[0] *= 0.5
+    series = np.vstack([np.cos(turns * (0.5 * np.pi / NODES)), np.zeros((2, NODES))]) * (2 / NODES)
     integral = np.zeros((NODES + 1, NODES))
-    padded = np.vstack([values, np.zeros((2, NODES))])
-    padded[0] *= 2.0
     for k in range(1, NODES + 1):
-        integral[k] = (padded[k - 1] - padded[k + 1]) / (2.0 * k)
-    signs = (-1.0) ** np.arange(1, NODES + 1)
-    integral[0] = -signs @ integral[1:]
-    return nodes, values, integral
+        integral[k] = (series[k - 1] - series[k + 1]) / (2.0 * k)
+    integral[0] = -((-1.0) ** np.arange(1, NODES + 1)) @ integral[1:]
+    # one row a node: the kernel's inner loop then runs over coefficients and vectorises
+    return nodes, np.ascontiguousarray(integral.T)
 
 
-_X, _COEFFICIENTS, _ANTIDERIVATIVE = _panel_matrices()
+_X, _ANTIDERIVATIVE = _panel_matrices()
 
 
 @compiled
@@ -74,45 +74,51 @@ def in_range(value: float) -> bool:
 
 
 @compiled
-def write_row(curve: Curve, signs: np.ndarray, side: float, y: float, row: np.ndarray) -> None:
-    """Write the weights at y; the weight with offset zero that crosses 0 takes the side's sign."""
+def write_row(
+    curve: Curve, signs: np.ndarray, side: float, y: float, rows: np.ndarray, j: int
+) -> None:
+    """Write the weights at y; the weight that crosses 0, with offset zero, takes the side's sign."""
+    offsets = curve.offsets
     if curve.model == PAIR:
-        small = 0 if curve.offsets[0] == 0.0 else 1
-        row[small] = signs[small] * side * np.sqrt(y)
-        row[1 - small] = signs[1 - small] * np.sqrt(partner(curve, y))
+        small = 0 if offsets[0] == 0.0 else 1
+        rows[j, small] = signs[small] * side * np.sqrt(y)
+        rows[j, 1 - small] = signs[1 - small] * np.sqrt(partner(curve, y))
         return
-    for i in range(row.size):
-        size = root(curve, y + curve.offsets[i])
-        row[i] = signs[i] * (size * side if curve.offsets[i] == 0.0 else size)
+    for i in range(offsets.size):
+        size = signs[i] * root(curve, y + offsets[i])
+        rows[j, i] = size * side if offsets[i] == 0.0 else size
 
 
 @compiled
-def _at(coefficients: np.ndarray, x: float) -> float:
-    """Return a Chebyshev series by Clenshaw's recurrence."""
+def _at(coefficients: np.ndarray, x: float) -> tuple[float, float]:
+    """Return a Chebyshev series and its derivative by Clenshaw's recurrence."""
     ahead = 0.0
     further = 0.0
-    for k in range(coefficients.size - 1, 0, -1):
+    slope = 0.0
+    slope_further = 0.0
+    for k in range(NODES, 0, -1):
+        slope, slope_further = 2.0 * (ahead + x * slope) - slope_further, slope
         ahead, further = coefficients[k] + 2.0 * x * ahead - further, ahead
-    return float(coefficients[0] + x * ahead - further)
+    return coefficients[0] + x * ahead - further, ahead + x * slope - slope_further
 
 
 @compiled
-def _invert(integral: np.ndarray, integrand: np.ndarray, half: float, goal: float) -> float:
-    """Return x in [-1, 1] where the panel's time is goal."""
+def _invert(integral: np.ndarray, whole: float, goal: float) -> float:
+    """Return x in [-1, 1] where the series, 0 at -1 and whole at 1, is goal."""
     low = -1.0
     high = 1.0
-    x = 2.0 * goal / (half * _at(integral, 1.0)) - 1.0
+    x = 2.0 * goal / whole - 1.0
     for _ in range(60):
-        miss = half * _at(integral, x) - goal
-        if miss > 0.0:
+        value, slope = _at(integral, x)
+        if value > goal:
             high = min(high, x)
         else:
             low = max(low, x)
-        step = miss / (half * _at(integrand, x))
-        new = x - step
+        new = x - (value - goal) / slope
         if not (low <= new <= high):
             new = 0.5 * (low + high)
-        done = abs(new - x) <= 1e-9
+        # Newton squares the error, so the next step would be at rounding
+        done = abs(new - x) <= 1e-8
         x = new
         if done:
             break
@@ -141,7 +147,6 @@ def march(
     Without times left to write the piece stops early, unless it had none to begin with.
     """
     integrand = np.empty(NODES)
-    coefficients = np.empty(NODES)
     integral = np.empty(NODES + 1)
     cap = 12.0 if piece == NEAR else min(6.0, 30.0 / curve.offsets.size)
     x = start
@@ -171,30 +176,26 @@ def march(
         if high > RANGE * low and width > NARROWEST:
             width *= max(0.2, 0.95 * np.log(RANGE) / np.log(high / low))
             continue
-        for k in range(NODES):
-            total = 0.0
-            for n in range(NODES):
-                total += _COEFFICIENTS[k, n] * integrand[n]
-            coefficients[k] = total
-        tail = abs(coefficients[NODES - 1]) + abs(coefficients[NODES - 2])
+        integral[:] = 0.0
+        for n in range(NODES):
+            for k in range(NODES + 1):
+                integral[k] += _ANTIDERIVATIVE[n, k] * integrand[n]
+        # the integrand's own last two coefficients
+        tail = 2.0 * (NODES * abs(integral[NODES]) + (NODES - 1) * abs(integral[NODES - 1]))
         # the last coefficients shrink about as width**15
         growth = 0.9 * (tolerance * high / max(tail, 1e-18 * high)) ** (1.0 / 15.0)
         if tail > tolerance * high and width > NARROWEST:
             width *= min(0.8, max(0.2, growth))
             continue
-        for k in range(NODES + 1):
-            total = 0.0
-            for n in range(NODES):
-                total += _ANTIDERIVATIVE[k, n] * integrand[n]
-            integral[k] = total
         half = 0.5 * width
-        spent = half * _at(integral, 1.0)
+        whole = _at(integral, 1.0)[0]
+        spent = half * whole
         while j < times.size and times[j] <= clock + spent:
-            place = _invert(integral, coefficients, half, times[j] - clock)
+            place = _invert(integral, whole, (times[j] - clock) / half)
             y = np.exp(x + direction * half * (place + 1.0))
             if piece == NEAR:
                 y = end - sign * y
-            write_row(curve, signs, side, y, rows[j])
+            write_row(curve, signs, side, y, rows, j)
             j += 1
         clock += spent
         x = stop if last else x + direction * width
@@ -274,7 +275,7 @@ def follow(
         y_stop = solve_product(curve, abs(stop) ** p)
     stays = target <= 0.0 and (ties > 1 or target == 0.0)
     small = 0.0
-    if stays or target < 0.0 or (ties == 1 and y < 0.25 * ending):
+    if stays or target < 0.0 or (ties == 1 and y < BELOW * ending):
         small = _small_y(curve, target, ties, 1e-17 if stays else 1e-13)
     lost = value < SMALLEST and (stays or ties > 1 or y > small)
     if lost or value > 1.0 / SMALLEST or (target != 0.0 and not in_range(size**p)):
@@ -315,12 +316,12 @@ def follow(
             if times[j] > extinction:
                 if diverges:
                     return BLOW_UP, extinction
-                write_row(curve, signs, 1.0, 0.0, rows[j])
+                write_row(curve, signs, 1.0, 0.0, rows, j)
             else:
                 ratio = (times[j] - clock) / spread
                 if excess != 0.0:
                     ratio = np.log1p(max(excess * ratio, -1.0 + 1e-300)) / excess
-                write_row(curve, signs, 1.0, y * np.exp(-ratio), rows[j])
+                write_row(curve, signs, 1.0, y * np.exp(-ratio), rows, j)
             j += 1
         return DONE, clock
 
@@ -328,7 +329,7 @@ def follow(
         goal = root(curve, small)
         singular = curve.model == LAYER and curve.power > 0.5 and target < 0.0
         edge = max(y, small) if not singular else y
-        slowness = p * stretch(curve, 1.0, target, edge) / root(curve, edge)
+        crawl = p * stretch(curve, 1.0, target, edge) / root(curve, edge)
         z = start
         direction = -1.0 if target < 0.0 else 1.0
         if direction < 0.0:
@@ -337,20 +338,18 @@ def follow(
             goal = 0.0
         z_stop = root(curve, y_stop) * (1.0 if stop >= 0.0 else -1.0)
         if reach and direction * z_stop <= direction * goal:
-            return DONE, clock + slowness * abs(z_stop - z)
-        while j < times.size and times[j] <= clock + slowness * abs(goal - z):
-            place = z + direction * (times[j] - clock) / slowness
-            write_row(
-                curve, signs, 1.0 if place >= 0.0 else -1.0, abs(place) ** p, rows[j]
-            )
+            return DONE, clock + crawl * abs(z_stop - z)
+        while j < times.size and times[j] <= clock + crawl * abs(goal - z):
+            place = z + direction * (times[j] - clock) / crawl
+            write_row(curve, signs, 1.0 if place >= 0.0 else -1.0, abs(place) ** p, rows, j)
             j += 1
-        clock += slowness * abs(goal - z)
+        clock += crawl * abs(goal - z)
         if singular:
             return (DONE if j == times.size and not reach else BLOW_UP), clock
         y = small
         side = direction
 
-    seam = 0.25 * ending if y < ending else 4.0 * ending
+    seam = BELOW * ending if y < ending else ABOVE * ending
     if (y < ending and y < seam) or (y > ending and y > seam):
         inside = reach and (y_stop - y) * (y_stop - seam) <= 0.0
         x_end = np.log(y_stop if inside else seam)
@@ -363,19 +362,18 @@ def follow(
         shift = 0.0
     if shift == 0.0:
         shift = ending - y
-    x_end = np.log(ending) - NEAR_END
+    x_end = np.log(ending * FLAT * tolerance * min(1.0, p) / curve.offsets.size)
     if reach:
         remaining = abs(solve_shift(curve, ending, np.log1p((abs(stop) - size) / size)))
-        if remaining == 0.0:
-            return DONE, np.inf
         x_end = np.log(remaining)
-    x_start = np.log(abs(shift)) if shift != 0.0 else x_end
+    x_start = np.log(abs(shift))
     if x_start > x_end or reach:
+        bound = size if shift > 0.0 else -size
         clock, j = march(
             curve,
             NEAR,
             side,
-            size if shift > 0.0 else -size,
+            bound,
             ending,
             x_start,
             x_end,
@@ -388,7 +386,11 @@ def follow(
         )
         if np.isnan(clock):
             return NOT_CONVERGED, clock
+        shift = np.exp(x_end) if shift > 0.0 else -np.exp(x_end)
+    if j < times.size:
+        spread = stretch_near(curve, size, ending, shift)
     while j < times.size:
-        write_row(curve, signs, side, ending, rows[j])
+        y = ending - shift * np.exp(-(times[j] - clock) / spread)
+        write_row(curve, signs, side, y, rows, j)
         j += 1
     return DONE, clock

@@ -73,15 +73,15 @@ def root(curve: Curve, value: float) -> float:
 
 
 @compiled
-def lowered(value: float, power: float) -> float:
-    """Return value**-power, quickly for the powers with a name."""
+def raised(value: float, power: float) -> float:
+    """Return value**power, quickly for the powers with a name."""
     if power == 0.0:
         return 1.0
     if power == 0.5:
-        return float(1.0 / np.sqrt(value))
+        return float(np.sqrt(value))
     if power == 1.0:
-        return 1.0 / value
-    return float(value**-power)
+        return value
+    return float(value**power)
 
 
 @compiled
@@ -222,35 +222,37 @@ def solve_shift(curve: Curve, y: float, log_ratio: float) -> float:
 
 
 @compiled
-def rate(curve: Curve, y: float, value: float) -> float:
-    """Return the factor of (target - u) in dy/dt; value is product(curve, y)."""
+def slowness(curve: Curve, value: float, curvature: float) -> float:
+    """Return (target - u) / (dy/dt) from the product and, but for ``LAYER``, the curvature."""
     if curve.model == LAYER:
         p = curve.exponent
         if p == 1.0:
-            return curve.scale
-        return float(p * curve.scale * value ** ((p - 1.0) / p))
-    if curve.model == PAIR:
-        curvature = partner(curve, y) + curve.damping
-    else:
-        curvature = curve.damping
-        if curve.power > 0.0:
-            total = 0.0
-            for offset in curve.offsets:
-                total += 1.0 / (y + offset)
-            curvature += value * total
-    return float(2.0 * curve.scale * np.sqrt(value) * lowered(curvature, curve.power))
+            return 1.0 / curve.scale
+        return float(value ** (1.0 / p - 1.0) / (p * curve.scale))
+    slow = raised(curvature + curve.damping, curve.power)
+    return float(slow / (2.0 * curve.scale * np.sqrt(value)))
 
 
 @compiled
 def stretch(curve: Curve, side: float, target: float, y: float) -> float:
     """Return |dt / d ln(y)|."""
-    value = product(curve, y)
-    if target == 0.0:
-        if curve.model == LAYER:
-            # the product of the rate and u, which underflows long before y does
-            return y / (curve.exponent * curve.scale * value)
-        return float(y / (rate(curve, y, value) * np.sqrt(value)))
-    return y / (rate(curve, y, value) * abs(target - side * root(curve, value)))
+    if curve.model == PAIR:
+        curvature = partner(curve, y)
+        value = y * curvature
+    else:
+        # by index: iterating over the field would count references at every call
+        offsets = curve.offsets
+        value = 1.0
+        curvature = 0.0
+        for i in range(offsets.size):
+            here = y + offsets[i]
+            curvature = curvature * here + value
+            value *= here
+    if target == 0.0 and curve.model == LAYER:
+        # the product of the rate and u, which underflows long before y does
+        return y / (curve.exponent * curve.scale * value)
+    error = abs(target - side * root(curve, value))
+    return y * slowness(curve, value, curvature) / error
 
 
 @compiled
@@ -259,23 +261,27 @@ def stretch_near(curve: Curve, size: float, end: float, shift: float) -> float:
     y = end - shift
     # difference of products, every term of one sign: no cancellation as shift goes to 0
     if curve.model == PAIR:
-        other = partner(curve, y)
+        curvature = partner(curve, y)
         lost = -partner_shift(curve, end, -shift)
-        value = y * other
-        whole = end * (other + lost)
-        difference = shift * other + end * lost
+        value = y * curvature
+        whole = end * (curvature + lost)
+        difference = shift * curvature + end * lost
     else:
+        offsets = curve.offsets
         value = 1.0
+        curvature = 0.0
         whole = 1.0
         difference = 0.0
-        for offset in curve.offsets:
-            difference = difference * (y + offset) + whole * shift
-            whole *= end + offset
-            value *= y + offset
+        for i in range(offsets.size):
+            here = y + offsets[i]
+            difference = difference * here + whole * shift
+            whole *= end + offsets[i]
+            curvature = curvature * here + value
+            value *= here
+    slow = abs(shift) * slowness(curve, value, curvature)
     if curve.exponent == 2.0:
-        error = difference / (size + np.sqrt(value))
-    elif curve.exponent == 1.0:
-        error = difference
-    else:
-        error = -size * np.expm1(np.log1p(-difference / whole) / curve.exponent)
-    return float(abs(shift / (rate(curve, y, value) * error)))
+        return float(slow * (size + np.sqrt(value)) / abs(difference))
+    if curve.exponent == 1.0:
+        return slow / abs(difference)
+    error = -size * np.expm1(np.log1p(-difference / whole) / curve.exponent)
+    return float(slow / abs(error))

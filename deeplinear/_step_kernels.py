@@ -10,7 +10,7 @@ import numpy as np
 from scipy.integrate import DOP853
 
 from deeplinear._panel_kernels import DONE, NOT_CONVERGED
-from deeplinear._path_kernels import compiled, lowered
+from deeplinear._path_kernels import compiled, raised
 
 _STAGES = int(DOP853.n_stages)
 _A = np.ascontiguousarray(DOP853.A[:_STAGES, :_STAGES])
@@ -44,7 +44,7 @@ def _slope(
         for k in range(depth):
             if k != i:
                 others *= state[k]
-        out[i] = others * lowered(others**2 + damping, power)
+        out[i] = others / raised(others**2 + damping, power)
         total += others * out[i]
     factor = 1.0 / total if by_product else scale * (target - u)
     for i in range(depth):
@@ -91,15 +91,15 @@ def _advance(
     slopes = np.empty((_STAGES + 1, size))
     trial = np.empty(size)
     direction = 1.0 if there > here else -1.0
+    left = abs(there - here)
     largest = np.abs(state[: size - 1]).max()
     _slope(power, damping, scale, target, by_product, state, slopes[0])
     if width <= 0.0:
         speed = np.abs(slopes[0, : size - 1]).max()
         width = 1e-3 * largest / speed if speed > 0.0 else abs(there - here)
     for _ in range(MOST_STEPS):
-        left = abs(there - here)
-        if left == 0.0 or (not by_product and _settled(state, target) > 0):
-            return here, width
+        if left <= 0.0 or (not by_product and _settled(state, target) > 0):
+            return there - direction * left, width
         last = width >= 0.9999 * left
         h = direction * (left if last else width)
         for s in range(1, _STAGES):
@@ -136,7 +136,8 @@ def _advance(
             continue
         growth = 10.0 if error == 0.0 else min(10.0, max(0.2, 0.9 * error**-0.125))
         if error <= 1.0:
-            here = there if last else here + h
+            # what is left is kept, not where we are: steps may be finer than the clock's digits
+            left = 0.0 if last else left - abs(h)
             for i in range(size):
                 state[i] = trial[i]
                 slopes[0, i] = slopes[_STAGES, i]
@@ -144,9 +145,7 @@ def _advance(
                 width = abs(h) * growth
         else:
             width = abs(h) * min(1.0, growth)
-        if width < 1e-15 * abs(here):
-            return here, 0.0
-    return here, 0.0
+    return there - direction * left, 0.0
 
 
 @compiled

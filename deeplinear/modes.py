@@ -20,7 +20,7 @@ from theory.checks import as_number, as_times, as_vector, shown
 
 __all__ = ["mode_trajectory", "raise_for"]
 
-PANEL_TOLERANCE = 1e-14
+PANEL_TOLERANCE = 1e-13
 """Largest share of a panel's integrand in its last two Chebyshev coefficients."""
 STEP_TOLERANCE = 1e-12
 """Relative error of a step where no curve is known."""

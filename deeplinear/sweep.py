@@ -14,6 +14,9 @@ from theory.checks import as_matrix, as_number, as_times, as_vector
 
 __all__ = ["mode_sweep"]
 
+PANEL_SHARE = 10.0
+"""Panel tolerance per relative error: the terms that are dropped are far below the last kept."""
+
 
 def mode_sweep(
     rule: CurvatureCorrection,
@@ -88,7 +91,7 @@ def mode_sweep(
         rule.prefactor(depth),
         weights,
         target,
-        max(0.01 * rtol, PANEL_TOLERANCE),
+        max(PANEL_SHARE * rtol, PANEL_TOLERANCE),
         rtol,
         times,
         rows,

@@ -123,7 +123,7 @@ class Teacher:
 
 def teacher(
     inputs: Float[ndarray, "sample feature"],
-    outputs: Float[ndarray, "sample output"],
+    outputs: Float[ndarray, "_sample output"],
     whiten: bool = True,
     *,
     tolerance: float = 1e-10,
@@ -145,7 +145,7 @@ def teacher(
     ----------
     inputs : Float[ndarray, "sample feature"]
         X.
-    outputs : Float[ndarray, "sample output"]
+    outputs : Float[ndarray, "_sample output"]
         Y.
     whiten : bool
         Whether the network's inputs are whitened (and null directions dropped).

@@ -114,7 +114,7 @@ with house_style():
     balance.legend(
         title="line: theory, marker: experiment", title_fontsize="small", loc="upper left"
     )
-    for slope, place in ((0, (0.006, 0.85)), (1, (0.006, 0.009)), (2, (0.013, 5e-5))):
+    for slope, place in ((0, (0.005, 1.0)), (1, (0.005, 0.012)), (2, (0.013, 5e-5))):
         end.text(*place, f"slope {slope}")
     end.set(title="Imbalance at the end", xlabel="scale of the start, $\\sigma$")
     end.set(xscale="log", yscale="log", ylabel="$|D|\\, / \\,|W_1 W_1^\\top|$", ylim=(1e-5, 3))

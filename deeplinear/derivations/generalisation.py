@@ -25,8 +25,8 @@ def early_stopping() -> Derivation:
     Returns
     -------
     Derivation
-        Results ``error`` (g, W, X, T) with W = |W*|^2, X = <W*, W_T>, T = |W_T|^2
-        and g the fraction learned, ``best_error`` (W, X, T), ``stop`` the best g
+        Results ``error`` (g, W, X, T), where W and T are the squared norms of W* and
+        W_T, X is their inner product and g the fraction learned, ``best_error`` (W, X, T), ``stop`` the best g
         and ``stop_time``.
 
     References

@@ -229,7 +229,7 @@ def layer_natural_gradient_root() -> Derivation:
     -------
     Derivation
         Results ``growth`` (w_i(t)/w_i(0) of a mode: mu, kappa, d, t), ``blow_up``
-        (m = |mu|, kappa, d) and ``half_log_ratio`` (sigma, gamma, q, s), half of
+        (m the magnitude of mu, kappa, d) and ``half_log_ratio`` (sigma, gamma, q, s), half of
         ln(w_1/w_2) at the end, depth 2.
 
     References

@@ -307,7 +307,7 @@ class Run:
 
         if name in self.swept:
             raise ValueError(f"name = {name!r}: each sweep of a claim needs a name of its own")
-        if not name or Path(name).name != name:
+        if not name or name.startswith(".") or Path(name).name != name:
             raise ValueError(f"name = {name!r}: must be a file name, without slashes")
         self.swept.add(name)
         return resumable_map(self, function, items, name)

@@ -23,6 +23,8 @@ STYLE = Path(__file__).with_name("house.mplstyle")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 MOST_LINES = 7
 MOST_NAMES_INSIDE = 4
+WIDEST = 1e100
+"""Numbers beyond this or its inverse make matplotlib's logarithmic axes overflow."""
 TITLE_WIDTH = 40
 RELATION_WORDS = {
     "equals": "theory",
@@ -64,6 +66,7 @@ def save_figure(
         figure = Figure()
         (plot or draw_comparisons)(figure, comparisons)
         figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+        figure.set_layout_engine("none")  # what was laid out once stays; doing it takes longest
         figure.savefig(stem.with_suffix(".png"))
 
 
@@ -109,9 +112,9 @@ def draw_comparison(upper: Axes, lower: Axes, comparison: Comparison) -> None:
     names = _line_names(c)
     colours = mpl.rcParams["axes.prop_cycle"].by_key()
     if axis is not None and axis.log:
-        upper.set_xscale("log")
-    if c.log and ((predicted > 0) & np.isfinite(predicted)).any():
-        upper.set_yscale("log")
+        upper.set_xscale(**_log_scale(x, x))
+    if c.log:
+        upper.set_yscale(**_log_scale(predicted, measured))
     for n, j in enumerate(chosen):
         look = {key: values[n % len(values)] for key, values in colours.items()}
         words = RELATION_WORDS[c.relation] if n == 0 else None
@@ -217,7 +220,8 @@ def _draw_deviation(
     distance = c.relation in {"equals", "inside"}
     if distance:
         # no place on a logarithmic axis for an error of 0: it goes to the lower edge
-        values = np.where(values > 0, values, -np.inf)
+        values = np.where(values > 1 / WIDEST, values, -np.inf)
+        values = np.where(values < WIDEST, values, np.inf)
         axes.set_yscale("log")
         if not np.isfinite(values).any():
             axes.set_ylim((c.tolerance or 1.0) / 100, (c.tolerance or 1.0) * 10)
@@ -231,6 +235,18 @@ def _draw_deviation(
         axes.axhline(c.tolerance if distance else -c.tolerance, color="black", ls=":", lw=1)
     name = "error" if distance else "lead" if c.relation == "ordered" else "margin"
     axes.set_ylabel(f"relative\n{name}" if c.relative else name)
+
+
+def _log_scale(predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
+    """Return a logarithmic scale, linear about 0 if there are values that it cannot show."""
+    both = np.concatenate([predicted.ravel(), measured.ravel()])
+    size = np.abs(both[np.isfinite(both)])
+    positive = predicted[(predicted > 0) & np.isfinite(predicted)]
+    if not positive.size or size.max() > WIDEST or size[size > 0].min() < 1 / WIDEST:
+        return {"value": "linear"}
+    if (both > 0).all():
+        return {"value": "log"}
+    return {"value": "symlog", "linthresh": float(positive.min())}
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

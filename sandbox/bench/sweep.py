@@ -214,8 +214,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (FileNotFoundError, zipfile.BadZipFile, EOFError):
+    except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError):
         return None
     return {key: array.item() if array.ndim == 0 else array for key, array in arrays.items()}

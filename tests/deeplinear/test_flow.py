@@ -53,7 +53,10 @@ def random_network(seed, widths, scale=1.0):
 def mild_network(seed, widths):
     """Weights near rectangular identities, towards a target of the same kind: no singularity."""
     generator = np.random.default_rng(seed)
-    near = lambda b, a, size: size * np.eye(b, a) + 0.25 * generator.uniform(-1, 1, (b, a))
+
+    def near(b, a, size):
+        return size * np.eye(b, a) + 0.25 * generator.uniform(-1, 1, (b, a))
+
     pairs = zip(widths, widths[1:], strict=False)
     weights = [near(b, a, 0.9) for a, b in pairs]
     return weights, near(widths[-1], widths[0], 1.4)
@@ -224,7 +227,10 @@ def test_flow_equals_naive_integration(
     sigma = None if whitened else covariance(seed, widths[0], widths[0])
     root = np.eye(widths[0]) if whitened else root_of(sigma)
     shapes = [matrix.shape for matrix in weights]
-    velocity = lambda _, y: flat(naive(rule, unflat(y, shapes), target, root, order, "SVD"))
+
+    def velocity(_, state):
+        return flat(naive(rule, unflat(state, shapes), target, root, order, "SVD"))
+
     times = np.array([0.3, 0.8])
     reference = solve_ivp(
         velocity, (0, 0.8), flat(weights), "DOP853", times, rtol=1e-11, atol=1e-13
@@ -240,9 +246,7 @@ def test_the_error_stays_within_ten_times_rtol(rtol, power):
     # scalar closed forms from a small start: u = s/(1+(s/u0-1)e^{-2st}), u = s+(u0-s)e^{-t}
     start, times = 1e-3, np.array([1.0, 3.0, 6.0])
     weights = [np.array([[start]]), np.array([[start]])]
-    first, _ = matrix_flow(
-        CurvatureCorrection(power), weights, np.array([[2.0]]), times, rtol=rtol
-    )
+    first, _ = matrix_flow(CurvatureCorrection(power), weights, np.array([[2.0]]), times, rtol=rtol)
     if power == 0.0:
         product = 2.0 / (1 + (2.0 / start**2 - 1) * np.exp(-4.0 * times))
     else:
@@ -537,17 +541,13 @@ def test_conservation_needs_the_svd_of_the_jacobian():
     first[4], second[:, 4] = 2e-5 * first[4], 3e-5 * second[:, 4]
     hidden = first @ inputs
     active = (hidden > 0) * 1.0
-    jacobian = np.vstack(
-        [
-            np.hstack(
-                [
-                    np.kron(inputs[:, n][None], second * active[:, n]),
-                    np.kron(np.maximum(hidden[:, n], 0)[None], np.eye(2)),
-                ]
-            )
-            for n in range(20)
-        ]
-    )
+    jacobian = np.vstack([
+        np.hstack([
+            np.kron(inputs[:, n][None], second * active[:, n]),
+            np.kron(np.maximum(hidden[:, n], 0)[None], np.eye(2)),
+        ])
+        for n in range(20)
+    ])
     residual = (second @ np.maximum(hidden, 0) - outputs).reshape(-1, order="F")
 
     def violation(velocity):

@@ -8,7 +8,7 @@ from sandbox.bench import Axis, Comparison
 from sandbox.bench.figures import draw_comparisons, house_style, save_figure
 
 INF = float("inf")
-X = tuple(np.logspace(-2, 1, 5))
+X = (0.5, 1.0, 2.0, 3.0, 4.0)
 RULES = Axis("rule", ("gradient descent", "square root", "natural gradient", "other"))
 TIME = Axis("time", X, "s", log=True)
 MODE = Axis("mode", tuple(range(9)))
@@ -48,7 +48,7 @@ CASES = {
     "three axes": compare(
         np.ones((5, 2, 2)), np.ones((5, 2, 2)), TIME, Axis("net", ("a", "b")), Axis("depth", (2, 3))
     ),
-    "curve": compare(X, X, TIME, curve=(np.linspace(0.01, 10), np.linspace(0.01, 10))),
+    "curve": compare(X, X, TIME, curve=(np.linspace(0.5, 4), np.linspace(0.5, 4))),
     "curves": compare(LINES, LINES, TIME, MODE, curve=(X, LINES)),
     "infinite": compare([1, INF, -INF, INF, 2], [1, INF, -INF, 2, INF], TIME),
     "infinite relative": compare([1, INF, 1, 1, 1], [INF, 1, 1, 1, 1], TIME, relative=True),
@@ -62,9 +62,10 @@ CASES = {
 }
 
 
-def draw(*comparisons):
+def draw(*comparisons, layout=True):
     with house_style():
-        figure = Figure()
+        # the layout engine takes most of the time
+        figure = Figure(layout="constrained" if layout else "none")
         draw_comparisons(figure, list(comparisons))
         figure.draw_without_rendering()
     return figure
@@ -73,7 +74,7 @@ def draw(*comparisons):
 @pytest.mark.parametrize("name", CASES)
 def test_everything_that_can_be_compared_can_be_drawn(name):
     c = CASES[name]
-    upper, lower = draw(c).axes
+    upper, lower = draw(c, layout=name in {"relative", "zero time", "ordered rows"}).axes
     assert upper.get_ylabel() == "loss (bit)"
     assert upper.get_title() == "a name"
     across = c.axes[-1] if c.relation == "ordered" else c.axes[0] if c.axes else None
@@ -90,7 +91,7 @@ def labelled(axes, label):
 
 
 def test_theory_is_a_line_and_experiment_is_markers():
-    upper, lower = draw(compare(X, np.multiply(X, 1.5), TIME)).axes
+    upper, lower = draw(compare(X, np.multiply(X, 1.5), TIME), layout=False).axes
     (theory,) = labelled(upper, "theory")
     assert theory.get_linestyle() == "-"
     np.testing.assert_array_equal(theory.get_xydata(), np.column_stack([X, X]))
@@ -102,7 +103,7 @@ def test_theory_is_a_line_and_experiment_is_markers():
 
 
 def test_scales_are_those_asked_for():
-    upper, lower = draw(CASES["interval"]).axes
+    upper, lower = draw(CASES["interval"], layout=False).axes
     assert (upper.get_xscale(), upper.get_yscale(), lower.get_yscale()) == ("log",) * 3
     upper, lower = draw(CASES["categories"]).axes
     assert (upper.get_xscale(), upper.get_yscale(), lower.get_yscale()) == ("linear",) * 3
@@ -111,14 +112,14 @@ def test_scales_are_those_asked_for():
 
 def test_the_excluded_side_of_a_bound_reaches_the_frame():
     for name, edge in (("at_most", 1), ("at_least", 0)):
-        upper, _ = draw(CASES[name]).axes
+        upper, _ = draw(CASES[name], layout=False).axes
         (shade,) = upper.collections[:1]
         heights = shade.get_paths()[0].vertices[:, 1]
         assert upper.get_ylim()[edge] in heights
 
 
 def test_infinite_values_are_shown_on_the_frame():
-    upper, lower = draw(CASES["infinite"]).axes
+    upper, lower = draw(CASES["infinite"], layout=False).axes
     up, down = labelled(upper, "infinite")
     assert up.get_xdata().tolist() == [X[1], X[4]]
     assert down.get_xdata().tolist() == [X[2]]
@@ -143,7 +144,7 @@ def test_too_many_lines_are_thinned_and_named_above_the_frame():
 
 
 def test_several_comparisons_share_a_figure():
-    figure = draw(*list(CASES.values())[:4])
+    figure = draw(*(CASES[name] for name in ("ordered", "categories", "scalar", "infinite order")))
     assert len(figure.axes) == 8
     assert figure.get_size_inches()[0] == pytest.approx(10.8)
 
@@ -155,7 +156,7 @@ def test_a_long_title_is_broken():
 
 def test_files_are_written_alike_every_time(tmp_path):
     for name in ("one", "two"):
-        save_figure([CASES["inside"]], tmp_path / name)
+        save_figure([CASES["categories"]], tmp_path / name)
     one, two = ((tmp_path / f"{name}.svg").read_bytes() for name in ("one", "two"))
     assert one == two
     assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"

@@ -122,11 +122,11 @@ def test_a_piece_cut_short_is_computed_again(tmp_path):
     moody = Moody(bad=None)
     make_run(tmp_path).sweep(moody, [0, 1, 2], name="s")
     whole = (tmp_path / "s/1.npz").read_bytes()
-    for damage in (b"", whole[: len(whole) // 2]):
+    for damage in (b"", whole[: len(whole) // 2], bytes(len(whole))):
         (tmp_path / "s/1.npz").write_bytes(damage)
         again = make_run(tmp_path).sweep(moody, [0, 1, 2], name="s")
         assert [r["i"] for r in again] == [0, 1, 2]
-    assert moody.calls == [0, 1, 2, 1, 1]
+    assert moody.calls == [0, 1, 2, 1, 1, 1]
     assert not list(tmp_path.rglob("*.tmp"))
 
 

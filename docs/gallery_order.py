@@ -1,0 +1,24 @@
+"""The order of the gallery: a story, not the alphabet."""
+
+READING_ORDER = (
+    "plot_phase_plane.py",
+    "plot_mode_curves.py",
+    "plot_learning_times.py",
+    "plot_layer_balance.py",
+    "plot_generalisation.py",
+    "plot_euler_stability.py",
+    "plot_wrong_sign.py",
+    "plot_kfac_root.py",
+    "plot_damping.py",
+    "plot_digits_modes.py",
+)
+
+
+class ReadingOrder:
+    """Sorts the scripts of the gallery; a script without a place is an error."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, filename: str) -> int:
+        return READING_ORDER.index(filename)

@@ -1,0 +1,97 @@
+"""What the pages say is so: their code runs, and the API page misses no public name."""
+
+import importlib
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sandbox.bench.comparison import Verdict
+from sandbox.cli import main
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def blocks(page, language):
+    """Return the code blocks of a page in one language."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", (DOCS / page).read_text(), re.M | re.S)
+    assert found
+    return found
+
+
+def test_getting_started_runs_from_top_to_bottom():
+    names = {}
+    for block in blocks("getting_started.md", "python"):
+        exec(block, names)
+    start, square_root, gradient = (names[n] for n in ("start", "square_root", "gradient"))
+    # the two numbers that the page quotes
+    assert f"{names['learning_time'](square_root, start, 1.0, 0.95):.2f}" == "3.89"
+    assert f"{names['learning_time'](gradient, start, 1.0, 0.95):.1e}" == "3.2e+09"
+    first, second = names["first"], names["second"]
+    laws = [names["invariants"](square_root, [first[t], second[t]])[0] for t in (0, 1)]
+    assert laws[0] == pytest.approx(laws[1], abs=1e-8)
+    assert names["loss"].isfinite()
+
+
+def test_the_claim_of_the_bench_page_holds(tmp_path, capsys):
+    (claim,) = blocks("bench.md", "python")
+    file = tmp_path / "my_claims.py"
+    file.write_text(claim)
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(file), "--json", "--out", str(tmp_path / "runs")])
+    assert stopped.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"] == "holds"
+    # the example line of the page has the fields of a real one, in their order
+    (example,) = blocks("bench.md", "json")
+    assert list(json.loads(example)) == list(told)
+    (folder,) = (path.parent for path in (tmp_path / "runs").rglob("result.parquet"))
+    listed = re.findall(
+        r"`([\w.]+\.(?:toml|json|parquet|svg|png))`", (DOCS / "bench.md").read_text()
+    )
+    assert {path.name for path in folder.iterdir()} == set(listed)
+
+
+def test_the_bench_page_names_every_verdict_and_status():
+    page = (DOCS / "bench.md").read_text()
+    assert all(f"`{verdict.value}`" in page for verdict in Verdict)
+    cli = importlib.import_module("sandbox.cli")
+    for status in (cli.OK, cli.FAILED, cli.USAGE, cli.INTERRUPTED):
+        assert f"| {status} | " in page
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "deeplinear",
+        "deeplinear.teacher",
+        "deeplinear.matrices",
+        "deeplinear.balanced",
+        "deeplinear.derivations",
+        "theory.derivation",
+        "theory.streams",
+        "theory.checks",
+        "sandbox.bench",
+        "sandbox.optim",
+        "sandbox.training",
+        "sandbox.training.models",
+    ],
+)
+def test_the_api_page_lists_every_public_name(module):
+    page = (DOCS / "api.md").read_text()
+    listed = {name.rsplit(".")[-1] for name in re.findall(r"^   ([\w.]+)$", page, re.M)}
+    assert set(importlib.import_module(module).__all__) <= listed
+
+
+def test_every_dependency_has_a_reason():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    names = {re.match(r"[\w-]+", line)[0] for line in wanted}
+    page = (DOCS / "dependencies.md").read_text()
+    rows = [
+        cell for row in re.findall(r"^\| ([\w, -]+) \| ", page, re.M) for cell in row.split(", ")
+    ]
+    assert names == set(rows) - {"package"}
