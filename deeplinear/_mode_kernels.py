@@ -12,13 +12,13 @@ from functools import partial
 import numba
 import numpy as np
 
+from deeplinear._follow_kernels import follow
 from deeplinear._panel_kernels import (
     BLOW_UP,
     DONE,
     NOT_CONVERGED,
     OUT_OF_RANGE,
     SINGULAR_START,
-    follow,
     in_range,
     write_row,
 )
@@ -70,9 +70,7 @@ def _gradient_pair(
         growing = 0.5 * c * (1.0 + (norm / k)) / (a * cosine + b * sine)
         first = growing * cosine + fading * decay * sine
         second = -growing * sine + fading * decay * cosine
-    grown = np.hypot(
-        root_decay * np.sqrt(1.0 + fading**2 * spent), growing * np.sqrt(spent)
-    )
+    grown = np.hypot(root_decay * np.sqrt(1.0 + fading**2 * spent), growing * np.sqrt(spent))
     if grown == 0.0:
         # exactly balanced, wrong sign, and so late that the distance to the saddle underflows
         out[0] = 0.0
@@ -111,19 +109,17 @@ def _gradient_pair_time(a: float, b: float, target: float, u: float, stop: float
 
 
 @compiled
-def _straight_pair(z: float, delta: float, target: float, speed: float) -> float:
-    """Return the smaller weight after time at target - z (z + delta), target > 0; speed = rate t."""
+def _straight_pair(z: float, delta: float, target: float, time: float) -> float:
+    """Return the smaller weight of dz/dt = target - z (z + delta), target > 0, after a time."""
     half = 0.5 * delta
     k = np.hypot(half, np.sqrt(target))
-    bent = np.tanh(k * speed)
+    bent = np.tanh(k * time)
     return float((z * (k - half * bent) + target * bent) / (k + (z + half) * bent))
 
 
 @compiled
-def _straight_pair_time(
-    z: float, delta: float, target: float, u: float, stop: float
-) -> float:
-    """Return the time, at unit rate, in which the product of a straight pair goes from u to stop."""
+def _straight_pair_time(z: float, delta: float, target: float, u: float, stop: float) -> float:
+    """Return the time in which the product of a straight pair goes from u to stop."""
     half = 0.5 * delta
     top = half + np.hypot(half, np.sqrt(target))
     z_stop = stop / (half + np.hypot(half, np.sqrt(stop)))
@@ -170,11 +166,9 @@ def run_mode(
     rows: np.ndarray,
     stop: float,
 ) -> tuple[int, float]:
-    """Fill the rows of one mode, or without times return when its product reaches ``stop``.
-
-    ``stop`` lies strictly between the product of the weights and the target. The number
-    returned beside the status is that time, or the blow-up's.
-    """
+    """Fill the rows of one mode, or without times return when its product reaches ``stop``."""
+    # stop lies strictly between the product of the weights and the target; the number
+    # beside the status is that time, or the blow-up's
     depth = weights.size
     reach = times.size == 0
     signs = np.ones(depth)

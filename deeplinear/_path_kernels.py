@@ -1,8 +1,8 @@
-"""The curve one decoupled mode moves on, as a function of a single number.
+r"""The curve one decoupled mode moves on, as a function of a single number.
 
 Every rule but the damped layer rule at depth >= 3 keeps a mode on a curve that it
-follows with its own clock. The curve is written with y = \\|w_k\\|**p, w_k the weight of
-smallest magnitude: ``FULL`` and ``LAYER`` have \\|w_i\\|**p = y + c_i, with p = 2 for full
+follows with its own clock. The curve is written with y = \|w_k\|**p, w_k the weight of
+smallest magnitude: ``FULL`` and ``LAYER`` have \|w_i\|**p = y + c_i, with p = 2 for full
 rules and p = 2 - 2 power for undamped layer rules; ``PAIR`` is the damped layer rule at
 depth 2, where (w^2 + damping)**(1 - power) differs by a constant between the layers.
 Weights are taken as magnitudes, the target's sign carries the rest; ``side`` is the
@@ -38,14 +38,12 @@ _DIGEST = _sources_digest()
 
 
 def compiled(function: Function, parallel: bool = False) -> Function:
-    """Compile a kernel with numba and keep it on disk until any kernel file changes.
-
-    numba itself looks at the file of the function alone, and would go on using a caller
-    compiled with an older callee from another file.
-    """
-    kernel = numba.njit(cache=True, parallel=parallel)(function)
-    stored = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
-    if hasattr(stored, "_source_stamp"):
+    """Compile a kernel with numba and keep it on disk until any kernel file changes."""
+    kernel: Any = numba.njit(cache=True, parallel=parallel)(function)
+    # numba looks at the function's own file alone, and would go on using a caller that was
+    # compiled with an older callee from another file
+    stored: Any = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
+    if stored is not None and hasattr(stored, "_source_stamp"):
         stored._source_stamp = _DIGEST
     return cast("Function", kernel)
 
@@ -146,7 +144,7 @@ def log_slope(curve: Curve, y: float) -> float:
     if curve.model == PAIR:
         other = partner(curve, y)
         growth = ((other + curve.damping) / (y + curve.damping)) ** curve.power
-        return 1.0 / y + growth / other
+        return float(1.0 / y + growth / other)
     total = 0.0
     for offset in curve.offsets:
         total += 1.0 / (y + offset)

@@ -83,10 +83,8 @@ def _advance(
     width: float,
     rtol: float,
 ) -> tuple[float, float]:
-    """Carry the state towards there, in place, until it settles; return where it is and the step.
-
-    A step of 0 says that the tolerance could not be met.
-    """
+    """Carry the state towards there, until it settles; return where it is and the step."""
+    # a step of 0 says that the tolerance could not be met
     size = state.size
     slopes = np.empty((_STAGES + 1, size))
     trial = np.empty(size)
@@ -127,10 +125,7 @@ def _advance(
                 three += _E3[r] * slopes[r, i]
             fifth += (five / bound) ** 2 if bound > 0.0 else 0.0
             third += (three / bound) ** 2 if bound > 0.0 else 0.0
-        if fifth == 0.0:
-            error = 0.0
-        else:
-            error = abs(h) * fifth / np.sqrt((fifth + 0.01 * third) * size)
+        error = abs(h) * fifth / np.sqrt(max((fifth + 0.01 * third) * size, 1e-300))
         if not np.isfinite(error):
             width = 0.1 * abs(h)
             continue

@@ -33,16 +33,16 @@ def _balanced_time(power: float, depth: int, target: float, start: float, stop: 
     # in units of the final weight, which stay in range where start**depth does not
     x0 = start / target ** (1.0 / depth)
     x1 = (stop / target) ** (1.0 / depth)
-    unit = depth ** (power - 1.0) * target ** (exponent - 1.0)
+    unit = float(depth ** (power - 1.0) * target ** (exponent - 1.0))
     if exponent == 0.0:
         log_start = math.log(x0) * depth - math.log1p(-(x0**depth))
-        return unit * (math.log(stop / (target - stop)) - log_start)
+        return float(unit) * (math.log(stop / (target - stop)) - log_start)
 
     def primitive(x: float) -> float:
         series = float(hyp2f1(1.0, exponent, 1.0 + exponent, x**depth))
-        return x ** (depth * exponent) / exponent * series
+        return float(x ** (depth * exponent) / exponent * series)
 
-    return unit * (primitive(x1) - primitive(x0))
+    return float(unit * (primitive(x1) - primitive(x0)))
 
 
 def _closed_form_applies(
@@ -61,9 +61,7 @@ def _closed_form_applies(
     return ahead and fits and (exponent == 0.0 or abs(exponent) >= LEAST_EXPONENT)
 
 
-def learning_time(
-    rule: CurvatureCorrection, weights: Vector, target: float, stop: float
-) -> float:
+def learning_time(rule: CurvatureCorrection, weights: Vector, target: float, stop: float) -> float:
     r"""Time until the product of a mode's weights reaches a value.
 
     **Equation.** With :math:`u = \prod_i w_i` and :math:`S = \sum_i (u / w_i)^2`,

@@ -97,6 +97,7 @@ with house_style():
     by_depth.set(title="Every layer starts at 0.05", xlabel="depth $d$ (layers)")
     by_depth.set(yscale="log", ylabel="time to 95 % (1 / learning rate)", xticks=DEPTHS)
     by_start.set(title="Depth 4", xlabel="start of each layer, $a_0$", xscale="log", yscale="log")
+    by_start.set_ylabel("time to 95 % (1 / learning rate)")
     by_start.legend(title="power $q$", title_fontsize="small", loc="upper right")
 
     sweep = np.linspace(0, 1, 81)
@@ -113,6 +114,7 @@ with house_style():
         textcoords="offset points",
     )  # fmt: skip
     by_power.set(title="Depth 4", xlabel="power $q$", yscale="log")
+    by_power.set_ylabel("time to 95 % (1 / learning rate)")
     by_power.legend(title="start $a_0$", title_fontsize="small", loc="upper right")
 
 plt.show()

@@ -62,7 +62,7 @@ def measured(rule, times):
     """Return u(t) / s of every mode of the integrated network, shape (time, mode)."""
     first, second, third = matrix_flow(rule, weights, target, times, rtol=1e-8)
     product = third @ second @ first
-    return np.einsum("oa,toi,ia->ta", frames[-1], product, frames[0]) / STRENGTHS
+    return np.einsum("xa,txy,ya->ta", frames[-1], product, frames[0]) / STRENGTHS
 
 
 # %%

@@ -17,6 +17,7 @@ _HOOKED = [
     "deeplinear.sweep",
     "deeplinear.matrices",
     "deeplinear.balanced",
+    "deeplinear._riccati",
     "deeplinear.flow",
     "deeplinear.teacher",
 ]

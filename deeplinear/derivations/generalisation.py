@@ -26,8 +26,8 @@ def early_stopping() -> Derivation:
     -------
     Derivation
         Results ``error`` (g, W, X, T), where W and T are the squared norms of W* and
-        W_T, X is their inner product and g the fraction learned, ``best_error`` (W, X, T), ``stop`` the best g
-        and ``stop_time``.
+        W_T, X is their inner product and g the fraction learned, ``best_error``
+        (W, X, T), ``stop`` the best g and ``stop_time``.
 
     References
     ----------

@@ -141,7 +141,7 @@ class Paper:
             if depth == 0 or (letter == '"' == start[1] and depth == 1):
                 break
             value += letter
-        return " ".join(re.sub(r"[{}]", "", value).split())
+        return " ".join(re.sub(r"[{}]|\\(?=[&%$#_])", "", value).split())
 
     @property
     def title(self) -> str:

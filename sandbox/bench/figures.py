@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from sandbox.bench.comparison import Axis, Comparison, deviations
 
@@ -26,6 +27,7 @@ MOST_NAMES_INSIDE = 4
 WIDEST = 1e100
 """Numbers beyond this or its inverse make matplotlib's logarithmic axes overflow."""
 TITLE_WIDTH = 40
+WIDEST_LABELS = 38
 RELATION_WORDS = {
     "equals": "theory",
     "at_most": "upper bound",
@@ -82,7 +84,8 @@ def draw_comparisons(figure: Figure, comparisons: list[Comparison]) -> None:
     """
     columns = min(len(comparisons), 3)
     rows = -(-len(comparisons) // columns)
-    figure.set_size_inches(max(4.6, 3.6 * columns), 3.9 * rows)
+    taller = max(map(_extra_height, comparisons))
+    figure.set_size_inches(max(4.6, 3.6 * columns), (3.9 + taller) * rows)
     heights = [3.0, 1.3] * rows
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=heights)
     for i, comparison in enumerate(comparisons):
@@ -135,13 +138,15 @@ def draw_comparison(upper: Axes, lower: Axes, comparison: Comparison) -> None:
     _draw_deviation(lower, c, x, chosen, colours["color"])
     upper.set_title("\n".join(textwrap.wrap(c.name, TITLE_WIDTH)))
     upper.set_ylabel(f"{c.quantity} ({c.unit})" if c.unit else c.quantity)
-    upper.tick_params(labelbottom=False)
+    upper.tick_params(labelbottom=False, which="both")
     lower.set_xlabel("" if axis is None else axis.label)
     if ticks is not None:
-        crowded = sum(len(t) for t in ticks) > 22
+        crowded = _crowded(ticks)
         lower.set_xticks(
             x, ticks, rotation=35 if crowded else 0, ha="right" if crowded else "center"
         )
+    elif axis is not None and not axis.log and (x == np.round(x)).all():
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     _draw_legend(upper)
 
 
@@ -223,8 +228,7 @@ def _draw_deviation(
         values = np.where(values > 1 / WIDEST, values, -np.inf)
         values = np.where(values < WIDEST, values, np.inf)
         axes.set_yscale("log")
-        if not np.isfinite(values).any():
-            axes.set_ylim((c.tolerance or 1.0) / 100, (c.tolerance or 1.0) * 10)
+        _whole_decades(axes, [*values[np.isfinite(values)], *([c.tolerance] * (c.tolerance > 0))])
     for n, j in enumerate(lines):
         axes.plot(
             x, _finite(values[:, j]), ls="none", marker=MARKERS[n % len(MARKERS)], ms=3,
@@ -235,6 +239,27 @@ def _draw_deviation(
         axes.axhline(c.tolerance if distance else -c.tolerance, color="black", ls=":", lw=1)
     name = "error" if distance else "lead" if c.relation == "ordered" else "margin"
     axes.set_ylabel(f"relative\n{name}" if c.relative else name)
+
+
+def _whole_decades(axes: Axes, values: list[float]) -> None:
+    """Let a logarithmic y axis span whole decades, labelled at few of them and nowhere else."""
+    low, high = np.log10([min(values, default=0.1), max(values, default=1.0)])
+    axes.set_ylim(10 ** np.floor(low - 0.1), 10 ** np.ceil(high + 0.1))
+    axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _crowded(ticks: list[str]) -> bool:
+    """Tell whether labels of categories would run into each other side by side."""
+    return sum(len(tick) + 2 for tick in ticks) > WIDEST_LABELS
+
+
+def _extra_height(c: Comparison) -> float:
+    """Return the inches that slanted labels and a legend above the frame take."""
+    _, _, ticks = _coordinates(c)
+    slanted = 0.04 * max(map(len, ticks)) if ticks and _crowded(ticks) else 0.0
+    names = min(len(_line_names(c)), MOST_LINES)
+    return slanted + (0.09 * names if names >= MOST_NAMES_INSIDE else 0.0)
 
 
 def _log_scale(predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:

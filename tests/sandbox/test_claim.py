@@ -80,6 +80,7 @@ def test_papers_need_a_plain_key():
         ("@a{x, booktitle={Not this}, title = {This}}", "This"),
         ("@a{x, Title={Upper}}", "Upper"),
         ("@a{x, title={Over\n   two lines}}", "Over two lines"),
+        (r"@a{x, title={Ten \% \& more}}", "Ten % & more"),
         ("@a{x}", "me2026idea"),
     ],
 )

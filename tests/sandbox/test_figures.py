@@ -134,6 +134,26 @@ def test_an_ordering_shows_the_lead_over_those_predicted_lower():
     np.testing.assert_array_equal(leads, [-2, np.nan, 4, -1])
 
 
+def test_the_error_axis_spans_whole_decades_and_holds_the_tolerance():
+    for measured, tolerance, expected in [
+        (np.add(X, 0.02), 0.04, (1e-2, 1e-1)),
+        (np.add(X, 1e-9), 1e-3, (1e-10, 1e-2)),
+        (X, 1e-3, (1e-4, 1e-2)),
+        (X, 0.0, (1e-2, 1e1)),
+    ]:
+        _, lower = draw(compare(X, measured, TIME, tolerance=tolerance), layout=False).axes
+        assert lower.get_ylim() == pytest.approx(expected)
+
+
+def test_whole_numbers_get_whole_ticks_and_long_labels_get_room():
+    short = draw(compare([1, 2], [1, 2], Axis("depth", (2, 3))), layout=False)
+    assert all(float(tick).is_integer() for tick in short.axes[1].get_xticks())
+    long = Axis("rule", ("gradient descent, full", "natural gradient, layer"))
+    tall = draw(compare([1, 2], [1, 2], long), layout=False)
+    assert {label.get_rotation() for label in tall.axes[1].get_xticklabels()} == {35}
+    assert tall.get_figheight() > short.get_figheight() + 0.5
+
+
 def test_too_many_lines_are_thinned_and_named_above_the_frame():
     upper, _ = draw(CASES["many lines"]).axes
     names = [text.get_text() for text in upper.get_legend().get_texts()]

@@ -124,7 +124,7 @@ def test_words_of_users_are_never_markup(page):
     for raw in ("<b>squares</b>", "<boom>", "<else>", "<Mine>", "<it>"):
         assert raw not in page.source
     for shown in ("Squares are <b>squares</b> & nothing else.", "<boom> & bust",
-                  "Multiply <it> by itself.", "An Idea of <Mine>"):  # fmt: skip
+                  "Multiply <it> by itself.", "An Idea of <Mine> & yours"):  # fmt: skip
         assert shown in page.text
 
 
