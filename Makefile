@@ -5,14 +5,13 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: report test lint docs benchmark abuse clean
+.PHONY: report test lint docs benchmark clean
 
 report: $(VENV)/.run ## run every claim at quick scale and write report/index.html
-	$(BIN)/sandbox run --all --scale quick
-	$(BIN)/sandbox report
+	$(BIN)/sandbox run --all --scale quick; status=$$?; $(BIN)/sandbox report && exit $$status
 
 test: $(VENV)/.test lint ## lint, types, contracts, spelling, tests
-	$(BIN)/pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) # the workers are the parallelism
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -32,7 +31,7 @@ clean:
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
-	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
 	$(PIP) -e .
 	touch $@

@@ -11,15 +11,18 @@ from deeplinear.matrices import blow_up_time
 from deeplinear.modes import mode_trajectory
 from deeplinear.rules import BlowUpError, CurvatureCorrection
 from deeplinear.sweep import mode_sweep
+from deeplinear.teacher import Teacher, teacher
 from deeplinear.times import learning_time
 
 __all__ = [
     "BlowUpError",
     "CurvatureCorrection",
+    "Teacher",
     "blow_up_time",
     "invariants",
     "learning_time",
     "matrix_flow",
     "mode_sweep",
     "mode_trajectory",
+    "teacher",
 ]

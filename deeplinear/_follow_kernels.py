@@ -122,8 +122,9 @@ def follow(
         return OUT_OF_RANGE, np.nan
 
     if target <= 0.0 and y > small:
-        singular = not stays and curve.model == LAYER and curve.power > 0.5
-        low = max(small, y * 1e-20**p) if singular else small
+        # a diverging speed: what is left of the way takes no time, and y would underflow
+        hasty = target < 0.0 and curve.model == LAYER and curve.power > 0.5
+        low = max(small, y * 1e-20**p) if hasty else small
         inside = reach and stop > 0.0 and y_stop >= low
         x_end = np.log(y_stop if inside else low)
         clock, j = march(

@@ -148,7 +148,7 @@ def march(
             integrand[n] = value
             low = min(low, value)
             high = max(high, value)
-        if not np.isfinite(high) or not np.isfinite(low):
+        if not (np.isfinite(high) and low > 0.0):
             return np.nan, j
         if high > RANGE * low and width > NARROWEST:
             width *= max(0.2, 0.95 * np.log(RANGE) / np.log(high / low))

@@ -104,12 +104,12 @@ def _of_layers(rule: CurvatureCorrection, chain: list[Matrix]) -> list[float]:
     values = []
     for before, after in pairwise(chain):
         # both Gram matrices have the width of the hidden layer between
-        parts = [_spectral_sum(matrix, len(before), rule) for matrix in (before, after)]
+        parts = [_spectral_sum(matrix, len(before), rule, depth > 2) for matrix in (before, after)]
         values.append(parts[1] - parts[0])
     return values
 
 
-def _spectral_sum(matrix: Matrix, width: int, rule: CurvatureCorrection) -> float:
+def _spectral_sum(matrix: Matrix, width: int, rule: CurvatureCorrection, deep: bool) -> float:
     """Return tr G^(1-q) or log det G for the damped Gram matrix G of one layer."""
     singular = np.linalg.svd(matrix, compute_uv=False)
     eigenvalues = np.zeros(width)
@@ -118,7 +118,13 @@ def _spectral_sum(matrix: Matrix, width: int, rule: CurvatureCorrection) -> floa
     if rule.power < 1:
         return float(np.sum((eigenvalues + damping) ** (1 - rule.power)))
     if damping == 0:
-        eigenvalues = eigenvalues[eigenvalues > RANK_TOLERANCE**2 * eigenvalues[0]]
+        kept = eigenvalues[eigenvalues > RANK_TOLERANCE**2 * eigenvalues[0]]
+        if not kept.size or (deep and kept.size < width):
+            raise ValueError(
+                f"weights: a layer of shape {matrix.shape} has rank {kept.size}; the conserved"
+                " log-determinant of undamped layer-block natural gradient needs more, add damping"
+            )
+        eigenvalues = kept
     return float(np.sum(np.log(eigenvalues + damping)))
 
 

@@ -1,10 +1,14 @@
 """Settings of the documentation; ``make docs`` builds it, warnings are errors."""
 
 import importlib.metadata
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
+
+# the scripts' matrices are small: a second thread would wait more than it works
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 project = "neurotheory-sandbox"
 author = "The neurotheory-sandbox developers"

@@ -38,7 +38,7 @@ left, strengths, right = task.left[:, kept], task.singular_values[kept], task.ri
 # modes, which a random rotation of the hidden layer hides. The loss is half the
 # squared error, summed over outputs and averaged over samples.
 
-START, RATE, STEPS, EVERY = 0.05, 0.02, 1000, 50
+START, RATE, STEPS, EVERY = 0.05, 0.04, 500, 25
 count = len(strengths)
 hidden = np.linalg.qr(np.random.default_rng(0).normal(size=(count, count)))[0]
 net = deep_linear([START * hidden @ right.T, START * left @ hidden.T])

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from deeplinear import CurvatureCorrection
 from sandbox.bench.figures import house_style
@@ -71,8 +72,8 @@ def measured_speed(rule, a):
 # diverge if :math:`\eta > 2 / S_*^{1-q}` with :math:`S_* = d\,s^{2-2/d}`.
 
 STEPS = 3000
-RATES = np.geomspace(1e-2, 10, 64)
-STARTS = np.geomspace(1e-3, 0.8, 64)
+RATES = np.geomspace(1e-2, 10, 48)
+STARTS = np.geomspace(1e-3, 0.8, 48)
 OUTCOMES = {  # with the shade of each in the maps
     f"not learned within {STEPS} steps": "0.9",
     "learns, loss never above its start": "white",
@@ -93,7 +94,7 @@ def outcomes(power):
         rate = np.where(np.abs(error) < 1e36, rates, 0.0)
         a += rate * np.abs(others) ** (1 - 2 * power) * DEPTH**-power * error
         worst = np.maximum(worst, -error)
-        if step >= STEPS - 100:
+        if step >= STEPS - 10:
             late = np.maximum(late, np.abs(error))
     learned = late < 0.05
     return np.select([learned & (worst <= first), learned, worst <= 0], [1, 2, 0], default=3)
@@ -128,8 +129,9 @@ with house_style():
         shades = ListedColormap(list(OUTCOMES.values()))
         axes.pcolormesh(STARTS, RATES, found, cmap=shades, vmin=-0.5, vmax=3.5, rasterized=True)
         axes.contourf(STARTS, RATES, found == 0, [0.5, 1.5], colors="none", hatches=["//"])
-        limit = axes.axhline(2 / DEPTH ** (1 - power), color="k", ls="--", lw=1.6)
-        (bound,) = axes.plot(STARTS, first_step_bound(power, STARTS), "-", color="#56B4E9", lw=2.2)
+        rim = [withStroke(linewidth=4, foreground="white")]  # seen on light and on dark
+        limit = axes.axhline(2 / DEPTH ** (1 - power), color="k", ls="--", path_effects=rim)
+        (bound,) = axes.plot(STARTS, first_step_bound(power, STARTS), "k-", path_effects=rim)
         axes.set(title=name.capitalize(), xscale="log", yscale="log", ylim=RATES[[0, -1]])
         axes.set(xlabel="start of each layer, $a_0$", ylabel="step (learning rate), $\\eta$")
     keys = [Patch(facecolor=shade, edgecolor="0.5") for shade in OUTCOMES.values()]

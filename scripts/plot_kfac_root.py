@@ -83,7 +83,7 @@ def train(steps):
     return np.array(history)
 
 
-STEPS = np.array([12, 24, 48, 96, 192])
+STEPS = np.array([12, 24, 48, 96])
 runs = [train(count) for count in STEPS]
 
 # %%
@@ -96,7 +96,7 @@ with house_style():
     lines = left.plot(times, [predicted(t)[0].ravel() for t in times])
     marks = times[::5]
     for line, entry, marker in zip(
-        lines, runs[-1][::16, 0].reshape(13, -1).T, "os^Dv<>h*", strict=True
+        lines, runs[-1][::8, 0].reshape(13, -1).T, "os^Dv<>h*", strict=True
     ):
         left.plot(marks, entry, marker=marker, ls="none", color=line.get_color(), mfc="white")
     for i, (line, marker) in enumerate(zip(lines, "os^Dv<>h*", strict=True)):

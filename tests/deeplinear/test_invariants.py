@@ -92,6 +92,8 @@ def test_full_rules_keep_matrices():
         (CurvatureCorrection(1.0, "layer", damping=0.1), np.ones(3), "at depth 3: no pairwise law"),
         (CurvatureCorrection(0.5, "layer"), [np.eye(2)] * 3, "at depth 3: no pairwise law"),
         (CurvatureCorrection(1.0, "layer"), np.array([1.0, 0.0]), r"weights\[1\] = 0"),
+        (CurvatureCorrection(1.0, "layer"), [np.eye(2), np.ones((2, 2)), np.eye(2)], "has rank 1"),
+        (CurvatureCorrection(1.0, "layer"), [np.zeros((2, 2)), np.eye(2)], "has rank 0"),
         (CurvatureCorrection(), [np.eye(2), np.eye(3)], r"weights\[1\] has shape"),
         (CurvatureCorrection(), np.array([1.0, np.nan]), r"weights\[1\] = nan"),
     ],

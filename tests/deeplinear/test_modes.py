@@ -11,15 +11,23 @@ GD, SQRT, NGD = (CurvatureCorrection(q) for q in (0.0, 0.5, 1.0))
 
 
 def riccati_pair(start, target, time):
-    """Return gradient descent's state at depth 2 by a matrix exponential, at 60 digits."""
+    """Return gradient descent's state at depth 2 from its Riccati equation, at 60 digits."""
     with mp.workdps(60):
         w = mp.matrix([mp.mpf(x) for x in start])
         s, t = mp.mpf(target), mp.mpf(time)
         c = w[0] ** 2 - w[1] ** 2
         generator = mp.matrix([[c / 2, s], [s, -c / 2]])
-        nodes = mp.linspace(0, t, 5)
-        grown = mp.quad(lambda x: (w.T * mp.expm(2 * x * generator) * w)[0], nodes)
-        return [float(x) for x in mp.expm(t * generator) * w / mp.sqrt(1 + grown)]
+        rate = mp.sqrt(c**2 + 4 * s**2)
+        identity = mp.eye(2)
+        # exp(t F) and the integral of exp(2 x F) over [0, t]; F^2 = (rate / 2)^2
+        moved, gathered = identity, t * identity
+        if rate:
+            moved = mp.cosh(rate * t / 2) * identity
+            moved += 2 / rate * mp.sinh(rate * t / 2) * generator
+            gathered = mp.sinh(rate * t) / rate * identity
+            gathered += 2 / rate**2 * (mp.cosh(rate * t) - 1) * generator
+        grown = (w.T * gathered * w)[0]
+        return [float(x) for x in moved * w / mp.sqrt(1 + grown)]
 
 
 @pytest.mark.parametrize(
@@ -50,8 +58,8 @@ def test_late_times_neither_overflow_nor_drift(start):
 
 
 # w_k through the saddle by quadrature of dz / (dz/dt) in mpmath, the other weights from the
-# conserved differences: (power, blocks, damping, weights); the target is 1 and the mode ends
-# its way at -(smallest)
+# conserved differences: (power, blocks, damping, weights); the target is 1, and w_k is followed to
+# -0.9 times its start
 CROSSINGS = [
     (0.25, "full", 0.0, (0.01, -0.0101, 0.03)),
     (0.5, "full", 0.0, (0.3, -0.3000003)),
@@ -90,7 +98,7 @@ def test_near_ties_cross_the_saddle_on_time(power, blocks, damping, weights):
             curvature = rest**2
             if blocks == "full":
                 curvature *= 1 + sum((z / x) ** 2 for x in others)
-            return 1 / (scale * rest * (curvature + eps) ** -q * (1 + z * rest))
+            return -1 / (scale * rest * (curvature + eps) ** -q * (1 + z * rest))
 
         stop_z = -size[0] * mp.mpf("0.9")
         width = down(up(mp.mpf(0)) + gaps[0])
@@ -155,6 +163,16 @@ def test_ties_blow_up_where_the_speed_diverges():
         with pytest.raises(BlowUpError) as problem:
             mode_trajectory(rule, np.array([0.5, -0.5]), 1.0, np.array([1.0]))
         assert problem.value.time == pytest.approx(float(expected), rel=1e-13)
+
+
+def test_powers_close_to_one_blow_up_without_underflow():
+    # balanced at depth 3 with c = 0: dy/dt = -(p k) u^(p - 1) (s + u), u = y^(3/p), p = 0.02
+    rule = CurvatureCorrection(0.99, "layer", scale=1.0)
+    # in z: dz/dt = -z^(2 - 4 q) (s + z^3)
+    expected = mp.quad(lambda z: z ** mp.mpf("1.96") / (1 + z**3), [0, mp.mpf("0.3")])
+    with pytest.raises(BlowUpError) as problem:
+        mode_trajectory(rule, np.array([0.3, 0.3, -0.3]), 1.0, np.array([1.0]))
+    assert problem.value.time == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_layer_rules_beyond_the_square_root_blow_up_at_any_change_of_sign():

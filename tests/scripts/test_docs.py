@@ -7,12 +7,22 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from sandbox.bench.comparison import Verdict
 from sandbox.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    # small matrices, and the tests themselves run side by side
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def blocks(page, language):

@@ -11,9 +11,19 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    # small matrices, and the tests themselves run side by side
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_there_is_one_script_a_figure():

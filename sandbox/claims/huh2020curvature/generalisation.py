@@ -32,8 +32,9 @@ def _natural_curve(t: Any, s: float, start: float) -> Any:
 @PAPER.claim(
     "early-stopping",
     says="One signal mode and one noise mode, learned from small balanced weights: the best test"
-    " error over time follows from the exact mode curves, and natural gradient, which learns both"
-    " modes at once, cannot do better than |T|² − ⟨W*, T⟩² / |W*|², T the teacher.",
+    " error over time follows from the exact mode curves, and natural gradient from vanishing"
+    " weights, which learns both modes at once, does no better than"
+    " |T|² − ⟨W*, T⟩² / |W*|², T the teacher.",
     tag="derived",
     derivation=lazy("deeplinear.derivations:early_stopping"),
 )
@@ -90,8 +91,9 @@ def early_stopping(run: Run) -> list[Comparison]:
             "best test error",
             np.array(best),
             np.array(found),
-            tolerance=1e-5,
-            reason="A parabola through five samples 0.005 apart finds the minimum to about 1e-6.",
+            tolerance=2e-5,
+            reason="A parabola through five samples 0.005 apart misses the minimum by its fourth"
+            " derivative, of order 10^4 for gradient descent, times 0.005^4.",
             quantity="test error",
             axes=(Axis("rule", RULES),),
         ),
@@ -100,6 +102,7 @@ def early_stopping(run: Run) -> list[Comparison]:
             np.array(floor),
             np.array(found[2]),
             tolerance=1e-4,
+            relation="at_least",
             reason="The start enters linearly through u(0) = 0.01^2 = 1e-4.",
             quantity="test error",
         ),
@@ -108,13 +111,13 @@ def early_stopping(run: Run) -> list[Comparison]:
 
 @PAPER.claim(
     "faster-generalises-worse",
-    says="On a noisy low-rank teacher, learned from small random weights, the faster the rule"
-    " learns the input-output map, the worse is its best test error: gradient descent before the"
-    " square root before natural gradient.",
+    says="Faster convergence of the input-output map can hurt generalisation: on a noisy low-rank"
+    " teacher, learned from small random weights, the best test error of natural gradient is worse"
+    " than that of gradient descent.",
     tag="paper",
     derivation=lazy("deeplinear.derivations:early_stopping"),
 )
-def faster_generalises_worse(run: Run) -> Comparison:
+def faster_generalises_worse(run: Run) -> list[Comparison]:
     """Compare the rules' best test errors, paired on the same teacher, noise and start."""
     import numpy as np
 
@@ -132,18 +135,29 @@ def faster_generalises_worse(run: Run) -> Comparison:
         for j, name in enumerate(RULES):
             first, second = matrix_flow(rule_named(name), weights, observed, times, rtol=1e-6)
             scores[i, j] = np.min(np.sum((second @ first - teacher) ** 2, axis=(1, 2)))
-    steps = np.diff(scores, axis=1)
+    rise = scores[:, 2] - scores[:, 0]
     # 4.44 is Student's 99.9 % two-sided point at 11 degrees of freedom, 3.56 at 39
-    half = run.pick(quick=4.44, full=3.56) * steps.std(0, ddof=1) / np.sqrt(teachers)
-    return Comparison(
-        "rise of the best test error from rule to rule",
-        np.zeros(2),
-        steps.mean(0),
-        tolerance=0.0,
-        reason="Any rise confirms the order; the interval must exclude none.",
-        relation="at_least",
-        uncertainty=half,
-        confidence=f"99.9 % interval over {teachers} teachers, paired",
-        quantity="rise of the test error",
-        axes=(Axis("step", ("to square root", "to natural gradient")),),
-    )
+    half = run.pick(quick=4.44, full=3.56) * rise.std(ddof=1) / np.sqrt(teachers)
+    return [
+        Comparison(
+            "rise of the best test error from gradient descent to natural gradient",
+            np.array(0.0),
+            np.array(rise.mean()),
+            tolerance=0.0,
+            reason="Any rise confirms the statement; the interval must exclude none.",
+            relation="at_least",
+            uncertainty=np.array(half),
+            confidence=f"99.9 % interval over {teachers} teachers, paired",
+            quantity="rise of the test error",
+        ),
+        Comparison(
+            "best test error, mean over teachers",
+            np.array([0.0, 1.0, 2.0]),
+            scores.mean(0),
+            tolerance=0.0,
+            reason="The order from slow to fast; any step up confirms it.",
+            relation="ordered",
+            quantity="test error",
+            axes=(Axis("rule", RULES),),
+        ),
+    ]

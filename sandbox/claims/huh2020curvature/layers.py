@@ -26,8 +26,8 @@ ROOT = lazy("deeplinear.derivations:layer_natural_gradient_root")
 @PAPER.claim(
     "kfac-root",
     says="A torch network trained by undamped layer-block natural gradient (the K-FAC structure)"
-    " follows the exact matrix root solution W₁(t) = W₁(0) X(t)^(1/d), X = W(0)⁻¹W(t), with an"
-    " error of first order in the step.",
+    " follows the exact matrix root solution W₁(t) = W₁(0) X(t)^(1/d), X = W(0)⁻¹W(t), where the"
+    " map W(t) goes straight to the target, with an error of first order in the step.",
     tag="derived",
     derivation=ROOT,
 )
@@ -88,7 +88,7 @@ def kfac_root(run: Run) -> list[Comparison]:
 
 @PAPER.claim(
     "end-imbalance",
-    says="From an unbalanced start of scale σ the relative imbalance at the end of learning"
+    says="From an unbalanced two-layer start of scale σ the relative imbalance at the end"
     " goes as σ² under every full rule, as σ under the layer-block square root, and does"
     " not shrink at all under layer-block natural gradient.",
     tag="derived",
@@ -121,21 +121,22 @@ def end_imbalance(run: Run) -> list[Comparison]:
             "exponent of the start's scale",
             exponents,
             slopes,
-            tolerance=0.03,
-            reason="The next term of the expansion is of relative order sigma <= 0.03.",
+            tolerance=0.01,
+            reason="The next term, of relative order sigma <= 0.03, moves a fitted slope by a third"
+            " of that.",
             quantity="exponent",
             axes=(Axis("rule", names),),
         ),
         Comparison(
-            "imbalance at the end (lines of slope 2, 1, 0 through the smallest scale)",
-            lines,
-            imbalance,
-            tolerance=0.06,
-            reason="The next term of the expansion is of relative order sigma <= 0.03, twice.",
+            "imbalance at the end (slopes 2, 1, 0 through the smallest scale)",
+            lines[:-1],
+            imbalance[:-1],
+            tolerance=0.02,
+            reason="The next term of the expansion is of relative order sigma, 0.03 - 0.01 here.",
             relative=True,
             quantity="relative imbalance",
             log=True,
-            axes=(Axis("scale of the start", tuple(scales), log=True), Axis("rule", names)),
+            axes=(Axis("scale of the start", tuple(scales[:-1]), log=True), Axis("rule", names)),
         ),
     ]
 
@@ -205,20 +206,24 @@ def _smallest(flat: Array, size: int) -> float:
 @PAPER.claim(
     "blow-up-probability",
     says="For Gaussian W(0) and W* of size n the expected number of negative real eigenvalues of"
-    " W(0)⁻¹W*, each a blow-up, is (√π/2) Γ((n+1)/2) / Γ(n/2); a start is free of"
-    " them with probability 1/2 for n = 1 and 3/4 − π/8 for n = 2.",
+    " W(0)⁻¹W*, each a time at which layers turn singular, is (√π/2) Γ((n+1)/2) / Γ(n/2); a start"
+    " is free of them with probability 1/2 for n = 1 and 3/4 − π/8 for n = 2.",
     tag="derived",
     derivation=ROOT,
 )
 def blow_up_probability(run: Run) -> list[Comparison]:
     """Count by Monte Carlo, on the eigenvalues and on the certificate of the flow."""
+    # The count is half the number of real generalised eigenvalues of Edelman, Kostlan and
+    # Shub (1994), by the symmetry of W*. For n = 2 both are real with probability pi/4 and
+    # the determinant is negative with 1/2; of the real pairs of one sign half are positive:
+    # 1 - pi/4 + (pi/4 - 1/2) / 2.
     import numpy as np
     from scipy.special import gammaln
 
     from deeplinear import blow_up_time
 
     sizes = (1, 2, 4, 10)
-    draws = run.pick(quick=2000, full=40_000)
+    draws = run.pick(quick=4000, full=40_000)
     counts, free = np.zeros((len(sizes), draws)), np.zeros((len(sizes), draws))
     for i, size in enumerate(sizes):
         generator = run.seeds.generator("draws", size)
@@ -239,7 +244,7 @@ def blow_up_probability(run: Run) -> list[Comparison]:
             "expected number of blow-ups",
             expected,
             counts.mean(1),
-            tolerance=0.12,
+            tolerance=0.09,
             reason=resolution,
             relation="inside",
             uncertainty=half * counts.std(1, ddof=1),
@@ -258,5 +263,14 @@ def blow_up_probability(run: Run) -> list[Comparison]:
             confidence=words,
             quantity="probability",
             axes=(Axis("size n", sizes[:2]),),
+        ),
+        Comparison(
+            "certificate of the flow against the eigenvalues themselves",
+            (counts == 0).mean(1),
+            free.mean(1),
+            tolerance=0.0,
+            reason="Both look at the same draws; every one must agree.",
+            quantity="probability of a regular start",
+            axes=(Axis("size n", sizes, log=True),),
         ),
     ]

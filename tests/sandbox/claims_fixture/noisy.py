@@ -32,4 +32,6 @@ def leaves(run: Run) -> Comparison:
 
 @PAPER.claim("last", says="It is run all the same.", tag="standard")
 def last(run: Run) -> Comparison:
+    print("noise: at last")
+    ctypes.CDLL(None).printf(b"noise: at the very last\n")
     return Comparison("one", float("inf"), 1.0, 0.0, "far off")

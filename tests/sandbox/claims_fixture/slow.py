@@ -12,10 +12,11 @@ PIECES = 16
 
 
 def piece(i: int) -> dict[str, Any]:
-    """Leave a trace, take the time that was asked for, return a square."""
+    """Leave a trace, return a square; from some item on, take longer than anyone waits."""
     with Path(os.environ["SWEEP_TRACE"]).open("a") as trace:
         trace.write(f"{i} {os.getpid()}\n")
-    time.sleep(float(os.environ.get("SWEEP_PAUSE", "0")))
+    if i >= int(os.environ.get("SWEEP_STUCK_FROM", PIECES)):
+        time.sleep(60)
     return {"square": i * i}
 
 
