@@ -166,9 +166,8 @@ def test_ties_blow_up_where_the_speed_diverges():
 
 
 def test_powers_close_to_one_blow_up_without_underflow():
-    # balanced at depth 3 with c = 0: dy/dt = -(p k) u^(p - 1) (s + u), u = y^(3/p), p = 0.02
     rule = CurvatureCorrection(0.99, "layer", scale=1.0)
-    # in z: dz/dt = -z^(2 - 4 q) (s + z^3)
+    # balanced at depth 3: dz/dt = -z^(2 - 4 q) (s + z^3)
     expected = mp.quad(lambda z: z ** mp.mpf("1.96") / (1 + z**3), [0, mp.mpf("0.3")])
     with pytest.raises(BlowUpError) as problem:
         mode_trajectory(rule, np.array([0.3, 0.3, -0.3]), 1.0, np.array([1.0]))

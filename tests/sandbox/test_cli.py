@@ -1,5 +1,6 @@
 """The command line: what it prints where, what it refuses, and how it ends."""
 
+import contextlib
 import json
 import os
 import signal
@@ -49,10 +50,12 @@ def sandbox(capfd):
     return call
 
 
-def program(*arguments, **rest):
+def program(*arguments):
     """Run the command line in a process of its own."""
     command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **rest)
+    # with buffers, as users have them: what is left in one must not come out at the end
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
 
 
 @pytest.fixture
@@ -286,12 +289,25 @@ def test_json_has_stdout_to_itself_and_all_claims_are_run(tmp_path):
     assert "\r" not in done.stderr  # no progress bar: this is no terminal
 
 
-def start(*arguments, **environment):
-    command = [sys.executable, "-c", PROGRAM, "run", SLOW, *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
-        env={**os.environ, "SWEEP_TRACE": "trace", **environment},
-    )  # fmt: skip
+@pytest.fixture
+def start():
+    """Return a function that starts a run with the slow sweep; none outlives the test."""
+    started = []
+
+    def start_one(*arguments, **environment):
+        command = [sys.executable, "-c", PROGRAM, "run", SLOW, *arguments]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
+            env={**os.environ, "SWEEP_TRACE": "trace", **environment},
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start_one
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def traced():
@@ -321,19 +337,20 @@ def alive(process):
 
 # Ctrl-C in a terminal reaches the workers too; `kill` only the process that it names
 @pytest.mark.parametrize(
-    ("how", "workers", "everyone"),
+    ("how", "workers", "everyone", "stuck_from"),
     [
-        (signal.SIGINT, "1", True),
-        (signal.SIGINT, "2", True),
-        (signal.SIGINT, "2", False),
-        (signal.SIGKILL, "2", False),
+        (signal.SIGINT, 1, True, 4),
+        (signal.SIGINT, 2, True, 15),  # one worker is idle when it comes
+        (signal.SIGINT, 2, False, 4),
+        (signal.SIGKILL, 2, False, 4),
     ],
 )
 def test_a_run_stopped_half_way_goes_on_where_it_was(
-    how, workers, everyone, sandbox, quick, monkeypatch
+    how, workers, everyone, stuck_from, start, sandbox, quick, monkeypatch
 ):
-    first = start("--workers", workers, "--json", SWEEP_STUCK_FROM="4")
-    wait_until(lambda: kept_pieces() == {0, 1, 2, 3} and len(traced()) == 4 + int(workers))
+    first = start("--workers", str(workers), "--json", SWEEP_STUCK_FROM=str(stuck_from))
+    wait_until(lambda: kept_pieces() == set(range(stuck_from)))
+    wait_until(lambda: len(traced()) == min(stuck_from + workers, 16))
     (os.killpg if everyone else os.kill)(first.pid, how)
     out, err = first.communicate(timeout=30)  # half of what a piece would still take
     assert out == ""
@@ -349,7 +366,7 @@ def test_a_run_stopped_half_way_goes_on_where_it_was(
     monkeypatch.setenv("SWEEP_TRACE", "trace")
     code, out, _ = sandbox("run", SLOW)
     assert (code, out.split()[:2]) == (0, ["holds", "slow2026sweep/squares"])
-    assert [item for item, _ in traced()[begun:]] == list(range(4, 16))
+    assert [item for item, _ in traced()[begun:]] == list(range(stuck_from, 16))
     assert not list(Path("runs/unfinished").iterdir())
     assert "; known)" in sandbox("run", SLOW)[1]
 

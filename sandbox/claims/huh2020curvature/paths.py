@@ -50,8 +50,8 @@ def _plot_path(figure: Figure, comparisons: list[Comparison]) -> None:
 @PAPER.claim(
     "same-path",
     says="Each decoupled mode follows one and the same path under every full rule, whatever the"
-    " power of the curvature and the damping: the rules differ only in the speed along it. (Modes"
-    " run on different clocks, so the path of several modes together differs.)",
+    " power of the curvature and the damping: the rules differ only in the speed along it. Modes"
+    " run on different clocks, so the path of several modes together differs.",
     tag="paper",
     derivation=lazy("deeplinear.derivations:conservation_full"),
     plot=_plot_path,
