@@ -1,3 +1,3 @@
 """Huh (2020): curvature-corrected learning dynamics in deep neural networks."""
 
-READING_ORDER = ("paths", "times", "layers", "generalisation")
+READING_ORDER = ("paths", "balance", "times", "stability", "layers", "generalisation")
