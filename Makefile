@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: report test lint docs benchmark clean
 
 report: $(VENV)/.run ## run every claim at quick scale and write report/index.html
-	$(BIN)/sandbox run --all --scale quick; status=$$?; $(BIN)/sandbox report && exit $$status
+	OMP_NUM_THREADS=1 $(BIN)/sandbox run --all --scale quick; status=$$?; $(BIN)/sandbox report && exit $$status # matrices are small
 
 test: $(VENV)/.test lint ## lint, types, contracts, spelling, tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) # the workers are the parallelism
@@ -33,13 +33,13 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
-	$(PIP) -e .
+	$(PIP) -e '.[mnist-5k]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(PIP) -e '.[test]'
+	$(PIP) -e '.[mnist-5k,test]'
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.run
-	$(PIP) -e '.[docs]'
+	$(PIP) -e '.[mnist-5k,docs]'
 	touch $@

@@ -11,6 +11,7 @@ READING_ORDER = (
     "plot_kfac_root.py",
     "plot_damping.py",
     "plot_digits_modes.py",
+    "plot_forgetting.py",
 )
 
 

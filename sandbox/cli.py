@@ -16,6 +16,8 @@ from cyclopts.validators import Number
 from sandbox.bench.claim import Claim
 from sandbox.bench.record import Settings
 from sandbox.bench.registry import UnknownClaimError, select, shipped
+from sandbox.cli_training import UsageError, data, settings_from_file, train
+from sandbox.training.config import SettingError
 
 if TYPE_CHECKING:
     from sandbox.bench.record import Record
@@ -24,10 +26,6 @@ __all__ = ["app", "main"]
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 STORE = Path("runs")
-
-
-class UsageError(ValueError):
-    """A mistake on the command line that the parser cannot see."""
 
 
 def _version() -> str:
@@ -257,6 +255,10 @@ def report(
     return OK
 
 
+app.command(data)
+app.command(App(name="train", default_command=train, config=settings_from_file))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status.
 
@@ -270,7 +272,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
     except CycloptsError:
         status = USAGE
-    except (UnknownClaimError, UsageError) as problem:
+    except (SettingError, UnknownClaimError, UsageError) as problem:
         print(f"sandbox: {problem}", file=sys.stderr)
         status = USAGE
     except BrokenPipeError:

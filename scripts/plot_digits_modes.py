@@ -23,8 +23,9 @@ from sandbox.bench.figures import house_style
 from sandbox.training.data import load, one_hot
 from sandbox.training.models import deep_linear
 
-digits = load("digits")
-labels = one_hot(digits.labels, len(digits.classes))
+dataset = load("digits", dtype="float64")
+digits = dataset.everything
+labels = one_hot(digits.targets, len(dataset.classes))
 outputs = labels - labels.mean(axis=0)
 task = teacher(digits.inputs, outputs)
 kept = task.singular_values > 1e-8

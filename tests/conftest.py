@@ -20,6 +20,13 @@ _HOOKED = [
     "deeplinear._riccati",
     "deeplinear.flow",
     "deeplinear.teacher",
+    "sandbox.training._formats",
+    "sandbox.training.data",
+    "sandbox.training.ensembles",
+    "sandbox.training.measures",
+    "sandbox.training.objective",
+    "sandbox.training.samples",
+    "sandbox.training.tasks",
 ]
 install_import_hook(_HOOKED, "house_typecheck.typechecked")
 

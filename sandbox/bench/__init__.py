@@ -5,6 +5,7 @@ that listing claims stays quick.
 """
 
 from sandbox.bench.claim import Claim, Paper, Run, lazy
-from sandbox.bench.comparison import Axis, Comparison, Judgement, Verdict, judge
+from sandbox.bench.comparison import Axis, Comparison
+from sandbox.bench.judgement import Judgement, Verdict, judge
 
 __all__ = ["Axis", "Claim", "Comparison", "Judgement", "Paper", "Run", "Verdict", "judge", "lazy"]

@@ -14,20 +14,26 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from sandbox.bench.comparison import Axis, Comparison, deviations
+from sandbox.bench._axes import (
+    arranged,
+    log_scale,
+    mark_places,
+    plain_numbers,
+)
+from sandbox.bench._deviation import as_lines, draw_deviation, finite, mark_infinities
+from sandbox.bench.comparison import Axis, Comparison
 
 __all__ = ["STYLE", "draw_comparison", "draw_comparisons", "house_style", "save_figure"]
 
 STYLE = Path(__file__).with_name("house.mplstyle")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 MOST_LINES = 7
-MOST_NAMES_INSIDE = 4
-WIDEST = 1e100
-"""Numbers beyond this or its inverse make matplotlib's logarithmic axes overflow."""
+LONG_NAME = 14
+"""Names of more letters stand in two columns, not in three."""
 TITLE_WIDTH = 40
-WIDEST_LABELS = 38
 RELATION_WORDS = {
     "equals": "theory",
     "at_most": "upper bound",
@@ -80,9 +86,9 @@ def draw_comparisons(figure: Figure, comparisons: list[Comparison]) -> None:
     figure : matplotlib.figure.Figure
         An empty figure; it is resized.
     comparisons : list of Comparison
-        At most three side by side, then the next row.
+        At most three side by side, then the next row; four make a square.
     """
-    columns = min(len(comparisons), 3)
+    columns = 2 if len(comparisons) == 4 else min(len(comparisons), 3)
     rows = -(-len(comparisons) // columns)
     taller = max(map(_extra_height, comparisons))
     figure.set_size_inches(max(4.6, 3.6 * columns), (3.9 + taller) * rows)
@@ -108,46 +114,49 @@ def draw_comparison(upper: Axes, lower: Axes, comparison: Comparison) -> None:
         What to show.
     """
     c = comparison
-    axis, x, ticks = _coordinates(c)
-    predicted, measured = _lines(c, c.predicted), _lines(c, c.measured)
-    width = None if c.uncertainty is None else _lines(c, c.uncertainty)
+    axis, places, ticks = _coordinates(c)
+    predicted, measured = as_lines(c, c.predicted), as_lines(c, c.measured)
+    width = None if c.uncertainty is None else as_lines(c, c.uncertainty)
     chosen = _chosen_lines(predicted.shape[1])
     names = _line_names(c)
+    spots = _spots(places, len(chosen), apart=ticks is not None)
     colours = mpl.rcParams["axes.prop_cycle"].by_key()
     if axis is not None and axis.log:
-        upper.set_xscale(**_log_scale(x, x))
+        upper.set_xscale(**log_scale(places, places))
     if c.log:
-        upper.set_yscale(**_log_scale(predicted, measured))
-    for n, j in enumerate(chosen):
+        upper.set_yscale(**log_scale(predicted, measured))
+    for n, (j, x) in enumerate(zip(chosen, spots.T, strict=True)):
         look = {key: values[n % len(values)] for key, values in colours.items()}
         words = RELATION_WORDS[c.relation] if n == 0 else None
         if c.relation == "ordered":
             order = np.argsort(predicted[:, j], kind="stable")
-            upper.plot(x[order], _finite(measured[order, j]), "-", color="0.7", lw=1, label=words)
+            upper.plot(x[order], finite(measured[order, j]), "-", color="0.7", lw=1, label=words)
         else:
             _draw_theory(upper, c, x, predicted[:, j], j, look, words)
         upper.errorbar(
-            x, _finite(measured[:, j]), None if width is None else _finite(width[:, j]),
+            x, finite(measured[:, j]), None if width is None else finite(width[:, j]),
             fmt=MARKERS[n % len(MARKERS)], color=look["color"], mfc="white", mew=1.1,
             capsize=2, elinewidth=1, label=names[j] if names else "measured", zorder=3,
         )  # fmt: skip
-        _draw_infinities(upper, x, measured[:, j], look["color"], "infinite")
+        mark_infinities(upper, x, measured[:, j], look["color"], "infinite")
     upper.margins(x=0.06)
     if c.relation in {"at_most", "at_least"} and predicted.shape[1] == 1:
-        _shade_excluded(upper, c, x, predicted[:, 0])
-    _draw_deviation(lower, c, x, chosen, colours["color"])
+        _shade_excluded(upper, c, places, predicted[:, 0])
+    draw_deviation(lower, c, spots, chosen, list(zip(colours["color"], MARKERS, strict=False)))
     upper.set_title("\n".join(textwrap.wrap(c.name, TITLE_WIDTH)))
     upper.set_ylabel(f"{c.quantity} ({c.unit})" if c.unit else c.quantity)
     upper.tick_params(labelbottom=False, which="both")
     lower.set_xlabel("" if axis is None else axis.label)
+    plain_numbers(upper)
     if ticks is not None:
-        crowded = _crowded(ticks)
+        labels, slanted = arranged(ticks)
         lower.set_xticks(
-            x, ticks, rotation=35 if crowded else 0, ha="right" if crowded else "center"
+            places, labels, rotation=35 if slanted else 0, ha="right" if slanted else "center"
         )
-    elif axis is not None and not axis.log and (x == np.round(x)).all():
-        lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _draw_legend(upper)
+        lower.set_xlim(-0.5, len(ticks) - 0.5)
+    elif axis is not None and not mark_places(lower, places, axis.log) and _whole(axis, places):
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    _draw_legend(upper, RELATION_WORDS[c.relation], len(chosen), predicted.shape[1])
 
 
 def _draw_theory(
@@ -158,28 +167,25 @@ def _draw_theory(
     if c.curve is not None:
         grid, values = c.curve
         values = values.reshape(len(grid), -1)
-        axes.plot(grid, _finite(values[:, j if values.shape[1] > 1 else 0]), label=words, **look)
+        axes.plot(grid, finite(values[:, j if values.shape[1] > 1 else 0]), label=words, **look)
     elif c.axes and c.axes[0].numeric and len(x) > 1:
-        axes.plot(x, _finite(predicted), label=words, **look)
+        axes.plot(x, finite(predicted), label=words, **look)
     else:
-        axes.plot(
-            x, _finite(predicted), "_", color=look["color"], markersize=22, mew=2, label=words
-        )
-    _draw_infinities(axes, x, predicted, look["color"])
+        lines = min(c.predicted.size // len(x), MOST_LINES)
+        width = min(22.0, max(9.0, 140.0 / (len(x) * lines)))  # to both sides of a marker
+        axes.plot(x, finite(predicted), "_", color=look["color"], ms=width, mew=2, label=words)
+    mark_infinities(axes, x, predicted, look["color"])
 
 
-def _draw_infinities(
-    axes: Axes, x: np.ndarray, values: np.ndarray, colour: str, label: str | None = None
-) -> None:
-    """Mark infinite values by triangles on the frame: large and open where they are labelled."""
-    for sign, edge, marker in ((1, 1.0, "^"), (-1, 0.0, "v")):
-        there = values == sign * np.inf
-        if there.any():
-            axes.plot(
-                x[there], np.full(there.sum(), edge), ls="none", marker=marker,
-                ms=8 if label else 4, color=colour, mfc="none" if label else colour,
-                transform=axes.get_xaxis_transform(), clip_on=False, zorder=4, label=label,
-            )  # fmt: skip
+def _whole(axis: Axis, places: np.ndarray) -> bool:
+    """Tell whether the ticks of an axis should be whole numbers."""
+    return not axis.log and bool((places == np.round(places)).all())
+
+
+def _spots(places: np.ndarray, lines: int, *, apart: bool) -> np.ndarray:
+    """Return where to draw (place, line): side by side at each category, else at the same x."""
+    shifts = (np.arange(lines) - (lines - 1) / 2) * 0.7 / lines
+    return places[:, None] + (shifts if apart else np.zeros(lines))
 
 
 def _shade_excluded(axes: Axes, c: Comparison, x: np.ndarray, predicted: np.ndarray) -> None:
@@ -193,98 +199,40 @@ def _shade_excluded(axes: Axes, c: Comparison, x: np.ndarray, predicted: np.ndar
     axes.set_ylim(low, high)
 
 
-def _draw_legend(axes: Axes) -> None:
-    """Name every line once: inside where there are few names, else above the frame."""
+def _draw_legend(axes: Axes, theory: str, shown: int, count: int) -> None:
+    """Name every line once, above the frame, where nothing is hidden."""
     handles, labels = axes.get_legend_handles_labels()
     named = dict(zip(labels, handles, strict=True))
-    if len(named) <= MOST_NAMES_INSIDE:
-        axes.legend(named.values(), named.keys(), loc="best")
-        return
-    wide = max(len(label) for label in named) > 14
+    if shown > 1 and isinstance(named.get(theory), Line2D):
+        # grey, since the lines of every colour are the theory
+        neutral = Line2D([], [])
+        neutral.update_from(named[theory])
+        neutral.set_color("0.4")
+        named[theory] = neutral
+    columns = _columns(list(named))
+    title = f"{shown} of {count} lines are shown" if shown < count else None
     axes.legend(
         named.values(), named.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0),
-        ncols=2 if wide else 3, borderaxespad=0.2, columnspacing=1.0,
+        ncols=columns, borderaxespad=0.2, columnspacing=1.0, title=title, title_fontsize="small",
     )  # fmt: skip
     # the legend stands where the title was: the title goes on top of it
-    axes.set_title(axes.get_title(), pad=6 + 13 * -(-len(named) // (2 if wide else 3)))
+    rows = -(-len(named) // columns) + (title is not None)
+    axes.set_title(axes.get_title(), pad=6 + 13 * rows)
 
 
-def _draw_deviation(
-    axes: Axes, c: Comparison, x: np.ndarray, lines: list[int], colours: list[Any]
-) -> None:
-    """Draw how far each element is on the wrong or right side, with the tolerance."""
-    deviation, _ = deviations(c)
-    if c.relation == "ordered":
-        # how far each place is above all that are predicted lower, if any are
-        closest = deviation.max(axis=-2)
-        values = -_lines(c, np.where(np.isneginf(closest), np.nan, closest))
-    elif c.relation in {"at_most", "at_least"}:
-        values = -_lines(c, deviation)
-    else:
-        values = _lines(c, deviation)
-    distance = c.relation in {"equals", "inside"}
-    if distance:
-        # no place on a logarithmic axis for an error of 0: it goes to the lower edge
-        values = np.where(values > 1 / WIDEST, values, -np.inf)
-        values = np.where(values < WIDEST, values, np.inf)
-        axes.set_yscale("log")
-        _whole_decades(axes, [*values[np.isfinite(values)], *([c.tolerance] * (c.tolerance > 0))])
-    for n, j in enumerate(lines):
-        axes.plot(
-            x, _finite(values[:, j]), ls="none", marker=MARKERS[n % len(MARKERS)], ms=3,
-            color=colours[n % len(colours)],
-        )  # fmt: skip
-        _draw_infinities(axes, x, values[:, j], colours[n % len(colours)])
-    if c.tolerance > 0 or not distance:
-        axes.axhline(c.tolerance if distance else -c.tolerance, color="black", ls=":", lw=1)
-    name = "error" if distance else "lead" if c.relation == "ordered" else "margin"
-    axes.set_ylabel(f"relative\n{name}" if c.relative else name)
-
-
-def _whole_decades(axes: Axes, values: list[float]) -> None:
-    """Let a logarithmic y axis span whole decades, labelled at few of them and nowhere else."""
-    low, high = np.log10([min(values, default=0.1), max(values, default=1.0)])
-    axes.set_ylim(10 ** np.floor(low - 0.1), 10 ** np.ceil(high + 0.1))
-    axes.yaxis.set_major_locator(LogLocator(numticks=5))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _crowded(ticks: list[str]) -> bool:
-    """Tell whether labels of categories would run into each other side by side."""
-    return sum(len(tick) + 2 for tick in ticks) > WIDEST_LABELS
+def _columns(names: list[str]) -> int:
+    """Return in how many columns a legend fits above its panel."""
+    return 2 if max(map(len, names)) > LONG_NAME else 3
 
 
 def _extra_height(c: Comparison) -> float:
-    """Return the inches that slanted labels and a legend above the frame take."""
+    """Return the inches that labels of several lines and a legend above the frame take."""
     _, _, ticks = _coordinates(c)
-    slanted = 0.04 * max(map(len, ticks)) if ticks and _crowded(ticks) else 0.0
-    names = min(len(_line_names(c)), MOST_LINES)
-    return slanted + (0.09 * names if names >= MOST_NAMES_INSIDE else 0.0)
-
-
-def _log_scale(predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
-    """Return a logarithmic scale, linear about 0 if there are values that it cannot show."""
-    both = np.concatenate([predicted.ravel(), measured.ravel()])
-    size = np.abs(both[np.isfinite(both)])
-    positive = predicted[(predicted > 0) & np.isfinite(predicted)]
-    if not positive.size or size.max() > WIDEST or size[size > 0].min() < 1 / WIDEST:
-        return {"value": "linear"}
-    if (both > 0).all():
-        return {"value": "log"}
-    return {"value": "symlog", "linthresh": float(positive.min())}
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    """Return the values with gaps for infinities, which have no place on an axis."""
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _lines(c: Comparison, values: np.ndarray) -> np.ndarray:
-    """Return the values as (x, line); an ordering runs along the last axis."""
-    if not c.axes:
-        return values.reshape(1, 1)
-    along = np.moveaxis(values, -1, 0) if c.relation == "ordered" else values
-    return along.reshape(len(along), -1)
+    labels, slanted = arranged(ticks or [""])
+    longest, most = max(map(len, labels)), max(label.count("\n") for label in labels)
+    names = [RELATION_WORDS[c.relation], *(_line_names(c) or ["measured"])]
+    rows = -(-min(len(names), 1 + MOST_LINES) // _columns(names))
+    return 0.18 * rows + (0.04 * longest if slanted else 0.15 * most)
 
 
 def _across(c: Comparison) -> tuple[Axis, ...]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.bench.claim import Scale
-from sandbox.bench.comparison import Comparison, Judgement, Verdict, judge, worst
+from sandbox.bench.comparison import Comparison
+from sandbox.bench.judgement import Judgement, Verdict, judge, worst
 
 __all__ = ["Record", "Settings", "strain"]
 

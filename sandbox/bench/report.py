@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.bench.claim import Claim, Paper, Scale
-from sandbox.bench.comparison import Comparison, Judgement, Verdict, judge
+from sandbox.bench.comparison import Comparison
+from sandbox.bench.judgement import Judgement, Verdict, judge
 from sandbox.bench.record import Record, Settings, strain
 from sandbox.bench.sources import ROOT
 from sandbox.bench.store import Store

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.bench.claim import Claim, Run
-from sandbox.bench.comparison import Comparison, Verdict
+from sandbox.bench.comparison import Comparison
+from sandbox.bench.judgement import Verdict
 from sandbox.bench.needs import missing
 from sandbox.bench.record import Record, Settings
 from sandbox.bench.sources import ROOT
@@ -194,5 +195,6 @@ def _threads() -> dict[str, int]:
     if (torch := sys.modules.get("torch")) is not None:
         counts["torch"] = int(torch.get_num_threads())
     if (numba := sys.modules.get("numba")) is not None:
-        counts["numba"] = int(numba.get_num_threads())
+        # numba.get_num_threads() would start numba's threads and set torch's count with OpenMP's
+        counts["numba"] = int(numba.config.NUMBA_NUM_THREADS)
     return counts

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tomllib
@@ -23,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.bench.claim import Claim
-from sandbox.bench.comparison import Verdict
+from sandbox.bench.files import flush
+from sandbox.bench.judgement import Verdict
 from sandbox.bench.record import Record, Settings
 from sandbox.bench.sources import code_hash
 from sandbox.bench.table import read_table, write_table
@@ -223,14 +223,14 @@ class Store:
             if draw is not None:
                 draw(temporary)
             for path in temporary.iterdir():
-                _flush(path)
-            _flush(temporary)
+                flush(path)
+            flush(temporary)
             if final.exists():  # an error or a skip, now replaced: whole until it is gone
                 replaced = temporary.with_name(temporary.name.replace("writing", "replaced"))
                 final.rename(replaced)
                 shutil.rmtree(replaced, ignore_errors=True)
             temporary.rename(final)
-            _flush(final.parent)
+            flush(final.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         if not keep_unfinished:
@@ -259,12 +259,3 @@ class Store:
 def _config(folder: Path) -> dict[str, Any]:
     """Return what decided the result in a folder."""
     return tomllib.loads((folder / "config.toml").read_text())
-
-
-def _flush(path: Path) -> None:
-    """Ask the operating system to put a file or folder on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -68,6 +68,8 @@ class CurvatureCorrected(torch.optim.Optimizer):
         of every group, and there is no other state.
     loss : str
         As given.
+    closure : str
+        "outputs": what ``step`` is given returns outputs and targets; the training loop asks.
 
     Raises
     ------
@@ -90,6 +92,8 @@ class CurvatureCorrected(torch.optim.Optimizer):
     >>> loss.item(), round(weight.item(), 12)
     (5.0, 3.0)
     """
+
+    closure = "outputs"
 
     def __init__(
         self,

@@ -1,5 +1,1 @@
-"""Data and models for training."""
-
-from sandbox.training.data import Dataset, load, one_hot, split
-
-__all__ = ["Dataset", "load", "one_hot", "split"]
+"""Training: data, networks, one loop, streams of tasks, checkpoints, ensembles."""

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import fractional_matrix_power
+from small_networks import TARGET, chain, three_layers, wave
 
 from deeplinear import matrices
 from deeplinear.flow import matrix_flow
@@ -15,24 +16,7 @@ from deeplinear.matrices import (
 )
 from deeplinear.rules import BlowUpError, CurvatureCorrection
 
-TARGET = np.array([[1.5, 0.3, 0.0], [-0.2, 1.0, 0.1], [0.1, 0.0, 0.7]])
 LAYER = CurvatureCorrection(1.0, "layer")
-
-
-def wave(k, rows, columns):
-    a, b = np.meshgrid(np.arange(1, rows + 1), np.arange(1, columns + 1), indexing="ij")
-    return np.sin(1.3 * a + 2.1 * b + 0.7 * k)
-
-
-def three_layers():
-    return [0.6 * np.eye(3) + 0.1 * wave(k, 3, 3) for k in (1, 2, 3)]
-
-
-def chain(weights):
-    product = weights[0]
-    for matrix in weights[1:]:
-        product = matrix @ product
-    return product
 
 
 # from an independent implementation: the chord and scipy's fractional_matrix_power, both

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.bench import Axis, Comparison, Verdict, judge
-from sandbox.bench.comparison import worst
+from sandbox.bench.judgement import worst
 
 INF = float("inf")
 HOLDS, UNSURE, FAILS = Verdict.HOLDS, Verdict.INCONCLUSIVE, Verdict.FAILS

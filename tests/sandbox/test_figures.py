@@ -1,5 +1,7 @@
 """Figures: every relation is drawn, with labels and units, without a warning."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -90,6 +92,10 @@ def labelled(axes, label):
     return [line for line in axes.get_lines() if line.get_label() == label]
 
 
+def tick_labels(axes):
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
 def test_theory_is_a_line_and_experiment_is_markers():
     upper, lower = draw(compare(X, np.multiply(X, 1.5), TIME), layout=False).axes
     (theory,) = labelled(upper, "theory")
@@ -107,7 +113,12 @@ def test_scales_are_those_asked_for():
     assert (upper.get_xscale(), upper.get_yscale(), lower.get_yscale()) == ("log",) * 3
     upper, lower = draw(CASES["categories"]).axes
     assert (upper.get_xscale(), upper.get_yscale(), lower.get_yscale()) == ("linear",) * 3
-    assert [t.get_text() for t in lower.get_xticklabels()] == list(RULES.values)
+    assert tick_labels(lower) == [
+        "gradient\ndescent",
+        "square\nroot",
+        "natural\ngradient",
+        "other\n",
+    ]
 
 
 def test_the_excluded_side_of_a_bound_reaches_the_frame():
@@ -148,25 +159,100 @@ def test_the_error_axis_spans_whole_decades_and_holds_the_tolerance():
 def test_whole_numbers_get_whole_ticks_and_long_labels_get_room():
     short = draw(compare([1, 2], [1, 2], Axis("depth", (2, 3))), layout=False)
     assert all(float(tick).is_integer() for tick in short.axes[1].get_xticks())
-    long = Axis("rule", ("gradient descent, full", "natural gradient, layer"))
-    tall = draw(compare([1, 2], [1, 2], long), layout=False)
-    assert {label.get_rotation() for label in tall.axes[1].get_xticklabels()} == {35}
-    assert tall.get_figheight() > short.get_figheight() + 0.5
+    for names, slope, extra in [
+        (("gradient descent, full", "natural gradient, layer"), 0, 0.1),
+        (("Levenberg-Marquardt-damped", "undamped"), 35, 0.5),
+        (tuple(f"gradient descent {n}" for n in range(6)), 35, 0.5),
+    ]:
+        n = range(len(names))
+        tall = draw(compare(n, n, Axis("rule", names)), layout=False)
+        assert {label.get_rotation() for label in tall.axes[1].get_xticklabels()} == {slope}
+        assert tall.get_figheight() > short.get_figheight() + extra
 
 
-def test_too_many_lines_are_thinned_and_named_above_the_frame():
-    upper, _ = draw(CASES["many lines"]).axes
-    names = [text.get_text() for text in upper.get_legend().get_texts()]
+def test_labels_of_categories_keep_apart():
+    _, lower = draw(CASES["categories"]).axes
+    boxes = [label.get_window_extent() for label in lower.get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_ticks_stand_at_a_few_places_and_on_round_numbers_among_many():
+    depths = Axis("depth", (3, 6, 14))
+    assert tick_labels(draw(compare([1, 2, 3], [1, 2, 3], depths)).axes[1]) == ["3", "6", "14"]
+    close = Axis("depth", (1.0, 1.1, 9.0))
+    assert "1.1" not in tick_labels(draw(compare([1, 2, 3], [1, 2, 3], close)).axes[1])
+    many = Axis("time", tuple(np.linspace(0, 3, 19)))
+    assert len(tick_labels(draw(compare(range(19), range(19), many)).axes[1])) < 10
+
+
+def test_logarithmic_axes_have_plain_numbers_where_these_are_short():
+    for size, expected in [(1.0, {"1", "10", "100"}), (1e9, set())]:
+        values = size * np.geomspace(1, 100, 5)
+        upper, _ = draw(compare(values, values, TIME, log=True)).axes
+        labels = {label.get_text() for label in upper.get_yticklabels()}
+        assert labels >= expected
+        assert any("10^" in label for label in labels) is not bool(expected)
+
+
+def test_lines_over_categories_stand_side_by_side():
+    rules, net = Axis("rule", RULES.values[:2]), Axis("net", ("a", "b", "c"))
+    upper, lower = draw(compare(np.ones((2, 3)), np.ones((2, 3)), rules, net), layout=False).axes
+    measured = [container.lines[0].get_xdata() for container in upper.containers]
+    np.testing.assert_allclose(np.mean(measured, axis=0), [0, 1], atol=1e-12)
+    assert np.diff(measured, axis=0).min() > 0.2
+    assert np.ptp(measured, axis=0).max() < 0.5  # nearer to their own category than to the next
+    below = [line.get_xdata() for line in lower.get_lines() if len(line.get_xdata()) == 2]
+    assert all(any((x == y).all() for y in below) for x in measured)
+
+
+def test_the_theory_of_several_lines_is_named_in_grey():
+    for name, grey in (("many lines", True), ("equals", False)):
+        upper, _ = draw(CASES[name], layout=False).axes
+        named = upper.get_legend().legend_handles[0]
+        assert (named.get_color() == "0.4") is grey
+
+
+def test_an_interval_is_shown_beside_the_error_that_must_lie_within_it():
+    _, lower = draw(CASES["inside"], layout=False).axes
+    (width,) = [line for line in lower.get_lines() if line.get_marker() == "_"]
+    np.testing.assert_array_equal(width.get_ydata(), 0.1)
+
+
+def test_errors_of_zero_are_told_in_words():
+    for measured, told in ((X, True), (np.multiply(X, 1.01), False)):
+        _, lower = draw(compare(X, measured, TIME, tolerance=0.0), layout=False).axes
+        assert [text.get_text() for text in lower.texts] == ["every error is 0"] * told
+
+
+def test_margins_of_very_different_size_are_told_from_zero():
+    for measured, scale in (([2, 1e6], "symlog"), ([2, 3], "linear"), ([1, 1], "linear")):
+        c = compare([1, 1], measured, Axis("n", (1, 2)), relation="at_least", log=True)
+        _, lower = draw(c, layout=False).axes
+        assert lower.get_yscale() == scale
+
+
+def test_too_many_lines_are_thinned_and_said_to_be():
+    upper, _ = draw(CASES["many lines"], layout=False).axes
+    legend = upper.get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
     assert names == ["theory", *(f"mode {j}" for j in (0, 1, 3, 4, 5, 7, 8))]
+    assert legend.get_title().get_text() == "7 of 9 lines are shown"
+
+
+@pytest.mark.parametrize("name", ["many lines", "equals", "at_most"])
+def test_names_stand_between_the_frame_and_the_title(name):
+    upper, _ = draw(CASES[name]).axes
     box, frame = upper.get_legend().get_window_extent(), upper.get_window_extent()
     assert box.y0 >= frame.y1 - 1
     assert upper.title.get_window_extent().y0 >= box.y1 - 1
 
 
 def test_several_comparisons_share_a_figure():
-    figure = draw(*(CASES[name] for name in ("ordered", "categories", "scalar", "infinite order")))
-    assert len(figure.axes) == 8
-    assert figure.get_size_inches()[0] == pytest.approx(10.8)
+    names = ("ordered", "categories", "scalar", "infinite order")
+    for count, width in ((3, 10.8), (4, 7.2)):
+        figure = draw(*(CASES[name] for name in names[:count]), layout=False)
+        assert len(figure.axes) == 2 * count
+        assert figure.get_size_inches()[0] == pytest.approx(width)
 
 
 def test_a_long_title_is_broken():

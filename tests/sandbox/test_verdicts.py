@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.bench.comparison import judge
+from sandbox.bench.judgement import judge
 from sandbox.bench.registry import shipped
 from sandbox.bench.runner import run_claim
 from sandbox.bench.sources import ROOT
@@ -28,7 +28,11 @@ def test_verdict_is_as_recorded(claim_id):
     assert record.verdict.value == EXPECTED[claim_id], (found, record.message)
 
 
-@pytest.mark.parametrize("claim_id", sorted(EXPECTED))
+# two experiments that must agree bit for bit, or up to rounding: there is nothing to derive
+UNDERIVED = {"training/ensemble-equals-loop", "training/resume-equals-uninterrupted"}
+
+
+@pytest.mark.parametrize("claim_id", sorted(set(EXPECTED) - UNDERIVED))
 def test_derivation_is_there_and_quick_to_state(claim_id):
     claim = CLAIMS[claim_id]
     assert claim.derivation is not None

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sandbox.bench.comparison import Verdict
+from sandbox.bench.judgement import Verdict
 from sandbox.cli import main
+from sandbox.training.config import TrainConfig
+from sandbox.training.hooks import EVENTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -46,6 +48,21 @@ def test_getting_started_runs_from_top_to_bottom():
     laws = [names["invariants"](square_root, [first[t], second[t]])[0] for t in (0, 1)]
     assert laws[0] == pytest.approx(laws[1], abs=1e-8)
     assert names["loss"].isfinite()
+
+
+def test_the_training_page_runs_from_top_to_bottom():
+    names = {}
+    for block in blocks("training.md", "python"):
+        exec(block, names)
+    stopped = names["history"]
+    assert stopped.stopped == "good enough"
+    assert stopped.final["test_accuracy"] > 0.9 >= stopped.rows[-2]["test_accuracy"]
+    assert len(names["norms"]) == stopped.final["step"]  # a hook a step
+    assert names["matrix"].tasks == 5
+    (settings,) = blocks("training.md", "toml")
+    TrainConfig(**tomllib.loads(settings))
+    events = re.findall(r"^\| `([a-z-]+)` \| ", (DOCS / "training.md").read_text(), re.MULTILINE)
+    assert [event for event in events if event in EVENTS] == list(EVENTS)
 
 
 def test_the_claim_of_the_bench_page_holds(tmp_path, capfd):
@@ -88,8 +105,22 @@ def test_the_bench_page_names_every_verdict_and_status():
         "theory.checks",
         "sandbox.bench",
         "sandbox.optim",
-        "sandbox.training",
+        "sandbox.training.checkpoint",
+        "sandbox.training.command",
+        "sandbox.training.config",
+        "sandbox.training.curves",
+        "sandbox.training.data",
+        "sandbox.training.ensembles",
+        "sandbox.training.history",
+        "sandbox.training.hooks",
+        "sandbox.training.initial",
+        "sandbox.training.loop",
+        "sandbox.training.measures",
         "sandbox.training.models",
+        "sandbox.training.objective",
+        "sandbox.training.plan",
+        "sandbox.training.samples",
+        "sandbox.training.tasks",
     ],
 )
 def test_the_api_page_lists_every_public_name(module):

@@ -142,10 +142,8 @@ def _kept(name: str, drifts: list[float], cases: tuple[str, ...]) -> Comparison:
         np.array(drifts),
         tolerance=1e-8,
         reason="Zero up to the solver's and the SVD's rounding, 1e-10, amplified.",
-        relation="at_most",
         quantity="drift of the balance",
         axes=(Axis("case", cases),),
-        log=True,
     )
 
 

@@ -192,7 +192,7 @@ def blow_up(run: Run) -> Comparison:
         " is below a few percent, leaves a remainder of its square.",
         quantity="time",
         unit="1/learning rate",
-        axes=(Axis("network", tuple(f"{n} x {n}, depth {d}" for n, d in cases)),),
+        axes=(Axis("network", tuple(f"{n} × {n}, depth {d}" for n, d in cases)),),
     )
 
 
@@ -226,12 +226,11 @@ def blow_up_probability(run: Run) -> list[Comparison]:
     draws = run.pick(quick=4000, full=40_000)
     counts, free = np.zeros((len(sizes), draws)), np.zeros((len(sizes), draws))
     for i, size in enumerate(sizes):
-        generator = run.seeds.generator("draws", size)
-        for j in run.progress(range(draws), label=f"{size} x {size}"):
-            first, target = generator.normal(size=(2, size, size))
-            values = np.linalg.eigvals(np.linalg.solve(first, target))
-            real = np.abs(values.imag) <= 1e-9 * np.abs(values)
-            counts[i, j] = np.sum(real & (values.real < 0))
+        pairs = run.seeds.generator("draws", size).normal(size=(draws, 2, size, size))
+        values = np.linalg.eigvals(np.linalg.solve(pairs[:, 0], pairs[:, 1]))
+        real = np.abs(values.imag) <= 1e-9 * np.abs(values)
+        counts[i] = np.sum(real & (values.real < 0), axis=1)
+        for j, (first, target) in enumerate(run.progress(pairs, label=f"{size} x {size}")):
             # a two-layer network whose product is the Gaussian matrix
             free[i, j] = np.isinf(blow_up_time([first, np.eye(size)], target))
     half = 3.89 / np.sqrt(draws)

@@ -24,20 +24,28 @@ SOLVER = "The flow is integrated to a relative tolerance of 1e-10, which grows a
 
 
 def _plot_path(figure: Figure, comparisons: list[Comparison]) -> None:
-    """Draw each layer's weight against the product, every rule on one curve."""
-    figure.set_size_inches(9.0, 4.0)
-    for axes, c in zip(figure.subplots(1, 2, sharey=True), comparisons, strict=True):
+    """Draw each layer's weight against the product, every rule on one curve, and the errors."""
+    import numpy as np
+
+    figure.set_size_inches(9.0, 5.8)
+    upper, lower = figure.subplots(2, 2, sharex="col", sharey="row", height_ratios=[3.0, 1.3])
+    for above, below, c in zip(upper, lower, comparisons, strict=True):
         products, layers, rules = (axis.values for axis in c.axes)
         for i, layer in enumerate(layers):
-            axes.plot(products, c.predicted[:, i, 0], label=f"theory, layer {layer:g}")
+            above.plot(products, c.predicted[:, i, 0], label=f"theory, layer {layer:g}")
         for j, (rule, marker) in enumerate(zip(rules, "os^Dv*", strict=True)):
-            kwargs = {"ls": "none", "marker": marker, "mfc": "none", "color": "0.25", "ms": 4 + j}
-            axes.plot(products, c.measured[:, :, j], label=None, **kwargs)
-            axes.plot([], [], label=f"measured, {rule}", **kwargs)
-        axes.set_title(c.name)
-        axes.set_xlabel("product of the weights u")
-    axes.legend(fontsize="x-small")
-    figure.axes[0].set_ylabel("weight of the layer")
+            look = {"ls": "none", "marker": marker, "mfc": "none", "color": "0.25"}
+            above.plot(products, c.measured[:, :, j], **look, ms=4 + j)
+            above.plot([], [], label=f"measured, {rule}", **look, ms=4 + j)
+            errors = np.abs(c.measured - c.predicted)[:, :, j].max(axis=1)
+            below.plot(products, np.maximum(errors, 1e-16), **look, ms=3 + j / 2)
+        below.axhline(c.tolerance, color="black", ls=":", lw=1)
+        below.set_yscale("log")
+        above.set_title(c.name)
+        below.set_xlabel("product of the weights u")
+    upper[0].set_ylabel("weight of the layer")
+    lower[0].set_ylabel("largest error")
+    figure.legend(*upper[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 @PAPER.claim(

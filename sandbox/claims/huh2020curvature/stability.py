@@ -21,7 +21,7 @@ __all__: list[str] = []
     "euler-stability",
     says="In discrete steps from small weights gradient descent and the square root follow their"
     " flows; natural gradient overshoots by many orders of magnitude, and still a thousandfold in"
-    " loss with damping 1e-5. The largest step without overshoot is of order one for the square"
+    " loss with damping 10⁻⁵. The largest step without overshoot is of order one for the square"
     " root and vanishes with the weights for natural gradient.",
     tag="derived",
     derivation=lazy("deeplinear.derivations:euler_stability"),
@@ -147,7 +147,7 @@ def _chain_rules() -> dict[str, CurvatureCorrection]:
         "square root": CurvatureCorrection(0.5),
         "square root, layer": CurvatureCorrection(0.5, "layer", scale=1.0),
         "natural gradient": CurvatureCorrection(1.0),
-        "natural gradient, damping 1e-5": CurvatureCorrection(1.0, damping=1e-5),
+        "natural gradient, damping 10⁻⁵": CurvatureCorrection(1.0, damping=1e-5),
     }
 
 

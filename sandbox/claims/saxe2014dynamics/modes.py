@@ -27,8 +27,9 @@ def digits_modes(run: Run) -> list[Comparison]:
     from sandbox.training.data import load, one_hot
     from sandbox.training.models import deep_linear
 
-    digits = load("digits")
-    labels = one_hot(digits.labels, len(digits.classes))
+    dataset = load("digits", dtype="float64")
+    digits = dataset.everything
+    labels = one_hot(digits.targets, len(dataset.classes))
     task = teacher(digits.inputs, labels - labels.mean(0))
     whitened = torch.from_numpy(task.inputs(digits.inputs))
     outputs = torch.from_numpy(labels - labels.mean(0))

@@ -1,0 +1,268 @@
+"""What ``sandbox train`` does: build from settings, train, keep the results in a folder."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from sandbox.bench.files import only_process, write_whole
+from sandbox.bench.record import Settings
+from sandbox.bench.runner import environment
+from sandbox.training.checkpoint import Checkpoints, read_state, write_state
+from sandbox.training.config import SettingError, TrainConfig, read_toml, to_toml
+from sandbox.training.curves import save_curve
+from sandbox.training.data import load
+from sandbox.training.history import History
+from sandbox.training.loop import fit
+from sandbox.training.models import autoencoder, cnn, mlp
+from sandbox.training.plan import Plan
+from sandbox.training.tasks import TaskStream, permuted_tasks, single_task, split_tasks
+from theory.streams import Streams
+
+__all__ = ["build_model", "build_optimizer", "build_plan", "build_stream", "train"]
+
+RESULTS = ("history.parquet", "model.safetensors", "curve.png", "curve.svg")
+"""What a finished run leaves in its folder, next to its settings and environment."""
+
+
+def build_stream(config: TrainConfig) -> TaskStream:
+    """Return the stream of tasks that the settings name.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The settings.
+
+    Returns
+    -------
+    TaskStream
+        One or more tasks.
+    """
+    dataset = load(config.data, scaling=config.scaling)
+    if config.stream == "single":
+        return single_task(dataset)
+    if config.stream == "split":
+        return split_tasks(dataset, per_task=config.per_task, scenario=config.scenario)
+    blend = 0.125 if config.stream == "continuous-permuted" else 0.0
+    return permuted_tasks(
+        dataset,
+        config.tasks,
+        streams=Streams(config.seed),
+        blend=blend,
+        scenario=config.scenario,
+    )
+
+
+def build_model(config: TrainConfig, stream: TaskStream) -> nn.Module:
+    """Return the network that the settings name, with enough outputs for the stream.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The settings.
+    stream : TaskStream
+        What it will learn.
+
+    Returns
+    -------
+    torch.nn.Module
+        On its device.
+    """
+    streams, dtype = Streams(config.seed), getattr(torch, config.dtype)
+    if config.model == "cnn":
+        return cnn(
+            stream.tasks[0].dataset.shape,
+            stream.outputs,
+            hidden=config.widths,
+            activation=config.activation,
+            bias=config.bias,
+            init=config.init,
+            streams=streams,
+            dtype=dtype,
+            device=config.device,
+        )
+    widths = [stream.features, *config.widths]
+    if config.model == "mlp":
+        widths.append(stream.outputs)
+    return (mlp if config.model == "mlp" else autoencoder)(
+        widths,
+        activation=config.activation,
+        bias=config.bias,
+        init=config.init,
+        streams=streams,
+        dtype=dtype,
+        device=config.device,
+    )
+
+
+def build_optimizer(config: TrainConfig, model: nn.Module) -> Optimizer:
+    """Return the optimiser that the settings name.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The settings.
+    model : torch.nn.Module
+        Whose parameters it moves.
+
+    Returns
+    -------
+    torch.optim.Optimizer
+        Fresh.
+    """
+    rate, decay = config.lr, config.weight_decay
+    if config.optimizer == "sgd":
+        return SGD(model.parameters(), rate, momentum=config.momentum, weight_decay=decay)
+    kind = Adam if config.optimizer == "adam" else AdamW
+    return kind(model.parameters(), rate, weight_decay=decay)
+
+
+def build_plan(config: TrainConfig) -> Plan:
+    """Return the plan that the settings make.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The settings.
+
+    Returns
+    -------
+    Plan
+        For :func:`sandbox.training.loop.fit`.
+    """
+    return Plan(
+        epochs=config.epochs,
+        batch_size=config.batch_size or None,
+        loss=config.loss,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        validation=config.validation,
+        patience=config.patience or None,
+        evaluate=config.evaluate,
+        evaluate_every=config.evaluate_every,
+        reset_optimizer=config.reset_optimizer,
+    )
+
+
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> History:
+    """Train as the settings say and keep what comes of it.
+
+    ``out`` receives ``config.toml`` and ``environment.json`` at the start,
+    ``history.parquet``, ``model.safetensors`` and the curve as PNG and SVG at the end. A
+    finished run of the same settings is not done again.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The settings.
+    out : pathlib.Path
+        Folder of the results; made if need be.
+    checkpoint : pathlib.Path or None
+        Folder of the checkpoints; None for ``out/checkpoint``.
+    resume : bool
+        Go on with a run that was cut short.
+    overwrite : bool
+        Remove what a run left in ``out``, whatever its settings; nothing else is removed.
+    progress : bool
+        Whether to draw a progress bar on a terminal.
+
+    Returns
+    -------
+    History
+        Measurements of the run.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` holds another run, one cut short that is not to be resumed, or files
+        that are no run's.
+    """
+    checkpoints = Checkpoints(checkpoint or out / "checkpoint")
+    results = out / "history.parquet"
+    _refuse_foreign(out, checkpoints, overwrite=overwrite)
+    if not overwrite and (out / "config.toml").exists():
+        _refuse_other(config, out, cut_short=checkpoints.file.exists() and not resume)
+        if results.exists():
+            return History.load(results)
+    # all of it is made, and so found to fit, before anything is removed or written
+    stream, plan = build_stream(config), build_plan(config)
+    for task in stream.tasks:
+        plan.steps(task.size("train"))
+    model = build_model(config, stream)
+    optimizer = build_optimizer(config, model)
+    if overwrite:
+        _remove(out, checkpoints)
+    out.mkdir(parents=True, exist_ok=True)
+    known = environment(Settings(seed=config.seed, device=config.device))
+    write_whole(out / "environment.json", (json.dumps(known, indent=1) + "\n").encode())
+    write_whole(out / "config.toml", to_toml(config).encode())
+    history = fit(
+        model,
+        stream,
+        optimizer,
+        plan,
+        streams=Streams(config.seed),
+        checkpoints=checkpoints,
+        resume=resume,
+        progress=progress,
+    )
+    save_curve(history, out / "curve", stream.name)
+    weights = {"settings": asdict(config), "model": dict(model.state_dict())}
+    write_state(out / "model.safetensors", weights)
+    history.save(results)  # last: its presence says that the run is whole
+    return history
+
+
+def _refuse_foreign(out: Path, checkpoints: Checkpoints, *, overwrite: bool) -> None:
+    """Refuse folders whose files are not a run's, so that none of them is lost."""
+    if overwrite and checkpoints.folder != out / "checkpoint" and checkpoints.file.exists():
+        read_state(checkpoints.file)  # refuses what is no state of ours
+    if (out / "config.toml").exists() and (out / "environment.json").exists():
+        with suppress(SettingError):
+            read_toml(out / "config.toml")
+            return
+    lost = [name for name in ("config.toml", *RESULTS) if (out / name).exists()]
+    if overwrite and out.exists() and any(out.iterdir()):
+        raise ValueError(
+            f"--out {out}: is not empty and holds no run (a run has config.toml and"
+            " environment.json), so --overwrite leaves it alone; choose another folder"
+        )
+    if lost:
+        raise ValueError(
+            f"--out {out}: {lost[0]} is there and is not of a run; choose another folder"
+        )
+
+
+def _refuse_other(config: TrainConfig, out: Path, *, cut_short: bool) -> None:
+    """Refuse a folder that holds a run of other settings, or one cut short if it is not to be."""
+    if TrainConfig(**read_toml(out / "config.toml")) != config:
+        raise ValueError(
+            f"--out {out}: holds a run of other settings (see {out / 'config.toml'}); choose"
+            " another folder, or --overwrite it"
+        )
+    if cut_short and not (out / "history.parquet").exists():
+        raise ValueError(
+            f"--out {out}: holds a run that was cut short; --resume it, or --overwrite it"
+        )
+
+
+def _remove(out: Path, checkpoints: Checkpoints) -> None:
+    """Remove the files that a run writes, and no others."""
+    with only_process(checkpoints.folder):
+        files = [out / name for name in (*RESULTS, "config.toml", "environment.json")]
+        for file in (*files, checkpoints.file):
+            file.unlink(missing_ok=True)

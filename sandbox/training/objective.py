@@ -1,0 +1,205 @@
+"""What training minimises, and how a network is measured: losses and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sandbox.training.names import LossName
+from sandbox.training.samples import Samples
+from theory.checks import one_of
+
+__all__ = ["LOSSES", "Batch", "Evaluation", "Loss", "evaluate", "loss_function"]
+
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Outputs (sample, output) and targets to a scalar, the mean over samples."""
+
+LOSSES: dict[str, str] = {
+    "cross-entropy": "mean over samples of minus the log softmax probability of the target class",
+    "squared": "half the squared error, summed over outputs, mean over samples;"
+    " a class counts as its one-hot vector",
+    "reconstruction": "half the squared error between outputs and inputs, summed over features,"
+    " mean over samples",
+}
+"""The losses by name, in words."""
+
+CHUNK = 2000
+"""Samples evaluated at once."""
+
+
+def as_values(targets: Tensor, outputs: Tensor) -> Tensor:
+    """Return targets as values to compare with outputs: classes become one-hot vectors."""
+    if targets.is_floating_point():
+        return targets
+    classes = torch.arange(outputs.shape[1], device=outputs.device)
+    return (targets[:, None] == classes).to(outputs.dtype)
+
+
+def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - as_values(targets, outputs)).square().sum() / (2 * len(outputs))
+
+
+def loss_function(name: LossName) -> Loss:
+    r"""Return a loss by name.
+
+    **Equation.** cross-entropy :math:`-\frac1N\sum_n \log p_{n,y_n}`; squared and
+    reconstruction :math:`\frac1{2N}\sum_n |f_n - y_n|^2`, which is torch's mean-reduced
+    MSE times outputs / 2.
+
+    **Shapes and units.** Outputs (sample, output); nats for the cross-entropy.
+
+    Parameters
+    ----------
+    name : {"cross-entropy", "squared", "reconstruction"}
+        Which one.
+
+    Returns
+    -------
+    callable
+        ``loss(outputs, targets)``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> loss_function("squared")(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+    tensor(12.5000)
+    """
+    one_of("loss", name, tuple(LOSSES))
+    return nn.functional.cross_entropy if name == "cross-entropy" else _squared
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples as tensors on a device.
+
+    Parameters
+    ----------
+    inputs : Tensor
+        (sample, feature).
+    targets : Tensor
+        (sample,) class numbers or (sample, output) values.
+    """
+
+    inputs: Float[Tensor, "sample feature"]
+    targets: Tensor
+
+    @classmethod
+    def of(
+        cls, samples: Samples, loss: LossName, *, dtype: torch.dtype, device: torch.device
+    ) -> Batch:
+        """Return samples as tensors; for a reconstruction the inputs are the targets.
+
+        Parameters
+        ----------
+        samples : Samples
+            What to convert.
+        loss : str
+            What the targets are for.
+        dtype : torch.dtype
+            Type of the inputs, and of targets that are values.
+        device : torch.device
+            Where to.
+
+        Returns
+        -------
+        Batch
+            Copies.
+        """
+        inputs = torch.tensor(samples.inputs, dtype=dtype, device=device)
+        if loss == "reconstruction":
+            return cls(inputs, inputs)
+        kind = torch.int64 if samples.targets.dtype.kind == "i" else dtype
+        return cls(inputs, torch.tensor(samples.targets, dtype=kind, device=device))
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Loss and accuracy on a set of samples.
+
+    Parameters
+    ----------
+    loss : float
+        Mean over the samples.
+    accuracy : float
+        Share of samples whose largest output is the target; NaN if targets are values.
+    """
+
+    loss: float
+    accuracy: float
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Generator[None]:
+    """Put a model into evaluation mode, and every module back into its own mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def evaluate(
+    model: nn.Module, batch: Batch, loss: Loss, outputs: tuple[int, ...] = ()
+) -> Evaluation:
+    """Measure a network on samples, in evaluation mode; the model is left as it was.
+
+    **Shapes and units.** The loss's own units; accuracy in [0, 1].
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps (sample, feature) to (sample, output).
+    batch : Batch
+        The samples.
+    loss : callable
+        As :func:`loss_function` returns.
+    outputs : tuple of int
+        Columns of the outputs that count, all if empty.
+
+    Returns
+    -------
+    Evaluation
+        Summed in float64 over chunks of 2,000 samples.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample.
+
+    Examples
+    --------
+    >>> model = nn.Identity()
+    >>> logits = Batch(torch.eye(4), torch.tensor([0, 1, 2, 0]))
+    >>> evaluate(model, logits, loss_function("cross-entropy")).accuracy
+    0.75
+    """
+    count = len(batch.inputs)
+    if not count:
+        raise ValueError("batch holds no samples: there is nothing to measure")
+    total = torch.zeros((), dtype=torch.float64, device=batch.inputs.device)
+    right = torch.zeros((), dtype=torch.int64, device=batch.inputs.device)
+    classes = not batch.targets.is_floating_point()
+    with evaluating(model):
+        for start in range(0, count, CHUNK):
+            targets = batch.targets[start : start + CHUNK]
+            found = model(batch.inputs[start : start + CHUNK])
+            if outputs:
+                found = found[:, list(outputs)]
+            total += loss(found, targets).double() * len(targets)
+            if classes:
+                right += (found.argmax(dim=1) == targets).sum()
+    accuracy = int(right) / count if classes else float("nan")
+    return Evaluation(float(total) / count, accuracy)
