@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: report test lint docs benchmark clean
+.PHONY: report test lint abuse docs benchmark clean
 
 report: $(VENV)/.run ## run every claim at quick scale and write report/index.html
 	OMP_NUM_THREADS=1 $(BIN)/sandbox run --all --scale quick; status=$$?; $(BIN)/sandbox report && exit $$status # matrices are small
@@ -19,6 +19,9 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+abuse: $(VENV)/.test ## kill training runs 50 times, resume them, compare every byte
+	OMP_NUM_THREADS=1 $(BIN)/python tests/sandbox/killing.py --kills 50
 
 docs: $(VENV)/.docs ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build

@@ -19,7 +19,7 @@ from sandbox.training.plan import Plan
 from sandbox.training.samples import Dataset, Samples
 from theory.streams import Streams
 
-MEMBERS, WIDTHS, BATCH, ROUNDS = 256, (16, 32, 4), 32, 5
+MEMBERS, WIDTHS, BATCH, ROUNDS = 256, (16, 32, 4), 32, 3
 RULES = {
     "sgd": Descent("sgd", lr=0.1),
     "momentum": Descent("sgd", lr=0.1, momentum=0.9),
@@ -77,7 +77,7 @@ def one_by_one(
 def main() -> None:
     """Measure and write the figures."""
     torch.set_num_threads(1)
-    steps = 20
+    steps = 10
     dataset = data(steps)
     figures = {"members": MEMBERS, "widths": WIDTHS, "batch": BATCH, "steps": steps, "rules": {}}
     for name, rule in RULES.items():

@@ -34,7 +34,9 @@ def read():
             path = Path("/usr/share/datasets/fashion-mnist") / f"{part}-{kind}-ubyte.gz"
             found.append(np.frombuffer(gzip.open(path).read(), np.uint8, offset=skip))
     images, labels, test_images, test_labels = found
-    scaled = [x.reshape(-1, 784).astype(np.float32) / np.float32(255) for x in (images, test_images)]
+    scaled = [
+        x.reshape(-1, 784).astype(np.float32) / np.float32(255) for x in (images, test_images)
+    ]
     return scaled[0], labels.astype(np.int64), scaled[1], test_labels.astype(np.int64)
 
 start = time.perf_counter()

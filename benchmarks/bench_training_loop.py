@@ -8,6 +8,7 @@ goes first; the figure is the median over rounds of the ratio within a round.
 
 from __future__ import annotations
 
+import string
 import time
 
 import numpy as np
@@ -35,7 +36,7 @@ def data() -> Dataset:
         Samples(generator.random((n, 784), np.float32), generator.integers(10, size=n))
         for n in (60_000, 10_000)
     ]
-    return Dataset("noise", *parts, tuple("0123456789"), (28, 28))
+    return Dataset("noise", *parts, tuple(string.digits), (28, 28))
 
 
 def prepared(momentum: float) -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -12,6 +12,7 @@ READING_ORDER = (
     "plot_damping.py",
     "plot_digits_modes.py",
     "plot_forgetting.py",
+    "plot_release_probabilities.py",
 )
 
 

@@ -1,6 +1,11 @@
-"""Stochastic-release synapses: release models, the presynaptic rule, energy.
+"""Stochastic-release synapses: release models, the presynaptic rule, what release costs.
 
-Three engines will share one description of a synapse: brian2 (the reference),
-numba (fast, event driven) and torch (a differentiable layer). The room is
-laid out and empty; it is the next part of the project to be built.
+One description of a synapse, several engines: torch layers (:mod:`synapses.layers`)
+trained by the rule (:mod:`synapses.consolidation`), and spiking networks. The rule in
+numpy, :meth:`PresynapticRule.step`, is what every engine is held against.
 """
+
+from synapses.release import ReleaseModel
+from synapses.rule import PresynapticRule
+
+__all__ = ["PresynapticRule", "ReleaseModel"]

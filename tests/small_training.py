@@ -61,6 +61,22 @@ def normalised():
     return nn.Sequential(model[0], nn.BatchNorm1d(8), *list(model)[1:])
 
 
+def playing(script):
+    """Return a network and a hook on epochs that set its loss by a script, task by task.
+
+    Its two outputs are (s, -s) whatever the input: the farther s is from 0, the larger the loss.
+    """
+    model = network(outputs=2)
+    nn.init.zeros_(model[3].weight)
+
+    def play(now):
+        s = script[now.task][now.epoch - 1]
+        with torch.no_grad():
+            now.model[3].bias.copy_(torch.tensor([s, -s]))
+
+    return model, play
+
+
 class Diary:
     """A hook with a state that also draws random numbers."""
 

@@ -43,7 +43,8 @@ def shipped() -> list[Paper]:
     papers: dict[str, Paper] = {}
     for folder in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         inner = importlib.import_module(folder.name)
-        names = [file.name for file in pkgutil.iter_modules(getattr(inner, "__path__", []))]
+        found = pkgutil.iter_modules(getattr(inner, "__path__", []))
+        names = [file.name for file in found if not file.name.startswith("_")]
         first = getattr(inner, "READING_ORDER", ())
         names.sort(key=lambda name: first.index(name) if name in first else len(first))
         files = (importlib.import_module(f"{folder.name}.{name}") for name in names)

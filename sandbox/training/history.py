@@ -23,7 +23,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "task": ("int64", "task in training, from 0; -1 before training"),
     "epoch": ("int64", "epochs done in that task"),
     "evaluated": ("int64", "task that this row measures, from 0"),
-    "train_loss": ("float64", "mean loss over the samples trained on since the last evaluation"),
+    "train_loss": ("float64", "loss of a batch, mean over the steps since the last evaluation"),
     "penalty": ("float64", "mean penalty over the same steps"),
     "learning_rate": ("float64", "of the first parameter group, at the last step"),
     "validation_loss": ("float64", "on the samples set aside; NaN if there are none"),

@@ -39,6 +39,8 @@ from theory.streams import Streams
 SEED = 5
 SAVE = ("open", "write", "fsync", "close", "replace", "open", "fsync", "close")
 """What a save of one chunk does to the disk."""
+PLACES = (2, 5, 7, 3, 6, 4, 8, 1)
+"""Where in a save to kill, counted from 1, the places most likely to hurt first."""
 
 
 class Anchor:
@@ -254,13 +256,14 @@ def abuse(names, kills, seed, root):
         folder.mkdir()
         every = chance.choice([1, 2, 5])
         checkpoints = Checkpoints(folder, seconds=chance.choice([0.01, 1e9]), steps=every)
-        operations = len(SAVE) * case.steps // every
-        for _ in range(min(chance.randint(2, 4), kills - counts.total())):
+        saves = case.steps // every
+        for _ in range(min(chance.randint(2, 3), kills - counts.total())):
             if counts.total() % 2:
                 after = 1.5 * times[name] * chance.random()
                 where = attempt(case, folder, checkpoints, after=after)
             else:
-                number = chance.randint(1, operations // 2)
+                place = PLACES[counts.total() // 2 % len(PLACES)]
+                number = len(SAVE) * chance.randrange(saves // 2) + place
                 where = attempt(case, folder, checkpoints, operation=number)
             if not where:
                 break

@@ -187,6 +187,22 @@ def test_a_flipped_byte_anywhere_is_noticed(tmp_path, flip):
             read_state(file)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"dtype":"F64","shape":[40]', b'"dtype":"I64","shape":[40]'),
+     (b'"shape":[40]', b'"shape":[8,5]'), (b'"1":', b'"2":')],
+)  # fmt: skip
+def test_a_description_that_says_something_else_is_noticed(file, old, new):
+    write_state(file, STATE)
+    data = file.read_bytes()
+    assert data.count(old) == 1
+    (size,) = struct.unpack("<Q", data[:8])
+    header = data[8 : 8 + size].replace(old, new)
+    file.write_bytes(struct.pack("<Q", len(header)) + header + data[8 + size :])
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_state(file)
+
+
 def test_what_is_no_checkpoint_is_refused_with_the_reason(tmp_path):
     file = tmp_path / "file"
     with pytest.raises(CheckpointError, match=r"cannot be read \(No such file or directory\)"):

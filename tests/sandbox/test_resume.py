@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from broken_disk import BrokenDisk
-from small_training import Diary, bits, network, normalised, pair, timeless, tiny
+from small_training import Diary, bits, network, normalised, pair, playing, timeless, tiny
 from torch.optim import LBFGS, SGD, Adam
 
 from deeplinear.rules import CurvatureCorrection
@@ -39,14 +39,14 @@ def test_killed_runs_end_as_if_nothing_had_happened(killed):
     assert status == 0
     assert found["kills"] == 5
     assert found["where"]["some time"] >= 1
-    assert len(found["where"]) >= 2  # the rest died in the middle of a save
-    assert found["with a checkpoint"] >= 3
-    assert found["of each"]["digits"] >= 2
+    assert {"write", "replace"} < set(found["where"])  # in the middle of a save
+    assert found["with a checkpoint"] >= 2
+    assert found["of each"]["digits"] >= 1
 
 
 @pytest.mark.skipif(at_hand("fashion-mnist") is None, reason="Fashion-MNIST is not at hand")
 def test_some_of_them_learned_images(killed):
-    assert killed[1]["of each"]["fashion-mnist"] >= 2
+    assert killed[1]["of each"]["fashion-mnist"] >= 1
 
 
 class CutShortError(Exception):
@@ -65,7 +65,7 @@ def corrected(parameters):
 RUNS = {
     "adam": (
         lambda: network(dropout=0.3), lambda p: Adam(p, 0.01), pair,
-        {"schedule": "cosine", "warmup": 0.3, "validation": 0.2, "patience": 1},
+        {"schedule": "cosine", "warmup": 0.3, "validation": 0.2, "patience": 2, "batch_size": 5},
     ),
     "momentum": (
         normalised, lambda p: SGD(p, 0.1, momentum=0.9), blended, {"batch_size": 23},
@@ -127,6 +127,25 @@ def test_a_run_cut_short_anywhere_goes_on_to_the_same_bits(name, tmp_path):
         assert found.stopped == history.stopped
 
 
+@pytest.mark.parametrize("cut", range(2, 21, 2))  # in the middle of every epoch
+def test_patience_is_not_forgotten(tmp_path, cut):
+    model, play = playing([[5.0, 3.0, 4.0, 3.5, 3.25, 1.0], [9.0, 8.0, 8.5, 8.25, 8.0, 1.0]])
+    stream, optimizer = pair("domain"), SGD(model.parameters(), 1e-30)
+    plan = Plan(epochs=6, batch_size=9, validation=0.2, patience=3)  # two steps an epoch
+
+    def perhaps(now):
+        if now.step == cut:
+            raise CutShortError
+
+    options = {"streams": Streams(0), "checkpoints": Checkpoints(tmp_path, steps=1)}
+    with pytest.raises(CutShortError):
+        fit(model, stream, optimizer, plan, **options, hooks={"epoch": play, "step": perhaps})
+    history = fit(model, stream, optimizer, plan, **options, hooks={"epoch": play}, resume=True)
+    # three without a better one, after the second
+    assert history.column("epoch", task=0).tolist() == [0, 1, 2, 3, 4, 5, 5]
+    assert history.column("epoch", task=1).tolist() == [0, 5, 1, 2, 3, 4, 5]
+
+
 def test_saving_changes_nothing(tmp_path):
     often = Run("adam", tmp_path / "often", seconds=0.0)
     never = Run("adam", tmp_path / "never", seconds=1e9)
@@ -137,7 +156,7 @@ def test_saving_changes_nothing(tmp_path):
 
 
 def test_a_fault_at_every_write_and_rename_costs_nothing_but_time(tmp_path, monkeypatch):
-    alone = Run("adam", tmp_path / "alone", seconds=1e9, steps=4)
+    alone = Run("adam", tmp_path / "alone", seconds=1e9, steps=6)
     with monkeypatch.context() as patch:
         disk = BrokenDisk(patch)
         _, held = alone.go()
@@ -145,7 +164,7 @@ def test_a_fault_at_every_write_and_rename_costs_nothing_but_time(tmp_path, monk
     assert saves >= 4
     assert len(disk.seen) == 8 * saves
     for number, operation in enumerate(disk.seen):
-        run = Run("adam", tmp_path / str(number), seconds=1e9, steps=4)
+        run = Run("adam", tmp_path / str(number), seconds=1e9, steps=6)
         with monkeypatch.context() as patch:
             BrokenDisk(patch, number)
             with pytest.raises(OSError, match=f"error in {operation}"):

@@ -65,6 +65,14 @@ def test_the_training_page_runs_from_top_to_bottom():
     assert [event for event in events if event in EVENTS] == list(EVENTS)
 
 
+def test_the_synapses_page_runs_from_top_to_bottom():
+    names = {}
+    for block in blocks("synapses.md", "python"):
+        exec(block, names)
+    assert abs(names["draws"].mean() - names["model"].mean()) < 0.02
+    assert names["optimizer"].rule is names["rule"]
+
+
 def test_the_claim_of_the_bench_page_holds(tmp_path, capfd):
     (claim,) = blocks("bench.md", "python")
     file = tmp_path / "my_claims.py"
@@ -103,6 +111,11 @@ def test_the_bench_page_names_every_verdict_and_status():
         "theory.derivation",
         "theory.streams",
         "theory.checks",
+        "theory.information",
+        "synapses",
+        "synapses.consolidation",
+        "synapses.derivations",
+        "synapses.layers",
         "sandbox.bench",
         "sandbox.optim",
         "sandbox.training.checkpoint",
