@@ -17,7 +17,7 @@ from sandbox.bench.claim import Claim
 from sandbox.bench.record import Settings
 from sandbox.bench.registry import UnknownClaimError, select, shipped
 from sandbox.cli_training import UsageError, data, settings_from_file, train
-from sandbox.training.config import SettingError
+from sandbox.training.config import SettingError, whole
 
 if TYPE_CHECKING:
     from sandbox.bench.record import Record
@@ -48,7 +48,7 @@ Name = Annotated[str, Parameter(group=_what)]
 PaperKey = Annotated[str | None, Parameter(group=_what, show_default=False)]
 Everything = Annotated[bool, Parameter(group=_what, negative=(), show_default=False)]
 ScaleName = Annotated[Literal["quick", "full", "paper"], Parameter(group=_how)]
-Seed = Annotated[int, Parameter(group=_how, validator=Number(gte=0, lt=2**128))]
+Seed = Annotated[int, Parameter(group=_how, converter=whole, validator=Number(gte=0, lt=2**128))]
 Device = Annotated[Literal["cpu", "cuda"], Parameter(group=_how)]
 Folder = Annotated[Path, Parameter(group=_how)]
 
@@ -119,7 +119,7 @@ def run(
     scale: ScaleName = "quick",
     seed: Seed = 0,
     device: Device = "cpu",
-    workers: Annotated[int, Parameter(group=_how, validator=Number(gte=1))] = 1,
+    workers: Annotated[int, Parameter(group=_how, converter=whole, validator=Number(gte=1))] = 1,
     out: Folder = STORE,
     json: Annotated[
         bool, Parameter(name="--json", group=_how, negative=(), show_default=False)
@@ -280,6 +280,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = FAILED
     except KeyboardInterrupt:
-        print("\nsandbox: stopped; finished results are kept", file=sys.stderr)
+        print(
+            "\nsandbox: stopped; finished results are kept, and train goes on with --resume",
+            file=sys.stderr,
+        )
         status = INTERRUPTED
     sys.exit(status if isinstance(status, int) else OK)

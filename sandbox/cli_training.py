@@ -81,6 +81,7 @@ def train(
     del config  # its values have arrived in the settings
     settings = settings or TrainConfig()
     from sandbox.training.command import train as run
+    from sandbox.training.data import DataDamagedError
 
     if settings.device == "cuda":
         import torch
@@ -100,7 +101,7 @@ def train(
             overwrite=overwrite,
             progress=sys.stderr.isatty(),
         )
-    except (ValueError, OSError) as problem:  # settings that do not fit, missing data, full disk
+    except (ValueError, OSError, DataDamagedError) as problem:  # settings, missing data, full disk
         raise UsageError(str(problem)) from problem
     _print_history(history)
     print(f"\n{folder}: history.parquet, curve.png, curve.svg, model.safetensors, config.toml")
@@ -146,9 +147,11 @@ def data(name: str | None = None, /, *, fetch: Flag = False) -> int:
     fetch
         Download what is named and not at hand.
     """
+    from sandbox.training.data import DataDamagedError
+
     try:
         return _list_data() if name is None and not fetch else _tell_data(name, fetch=fetch)
-    except (ValueError, OSError, RuntimeError) as problem:  # unknown, missing, damaged
+    except (ValueError, OSError, DataDamagedError) as problem:  # unknown, missing, damaged
         raise UsageError(str(problem)) from problem
 
 

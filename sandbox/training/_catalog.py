@@ -18,7 +18,14 @@ from pathlib import Path
 from sandbox.training import _formats
 from sandbox.training._formats import Raw
 
-__all__ = ["CATALOG", "FOLDER_VARIABLE", "DataMissingError", "Entry", "Published"]
+__all__ = [
+    "CATALOG",
+    "FOLDER_VARIABLE",
+    "DataDamagedError",
+    "DataMissingError",
+    "Entry",
+    "Published",
+]
 
 FOLDER_VARIABLE = "SANDBOX_DATA"
 """Environment variable that names a folder with one subfolder a data set."""
@@ -29,6 +36,10 @@ GZIP = 31
 
 class DataMissingError(FileNotFoundError):
     """A data set is not at hand; the message names every way to get it."""
+
+
+class DataDamagedError(RuntimeError):
+    """A file is not the published one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +197,12 @@ def _contents(path: Path, recorded: str) -> bytes:
         try:
             data = zlib.decompress(data, wbits=GZIP)
         except zlib.error as problem:
-            raise RuntimeError(
+            raise DataDamagedError(
                 f"{path} is damaged ({problem}): remove it, fetch it again"
             ) from None
     digest = hashlib.sha256(data).hexdigest()
     if digest != recorded:
-        raise RuntimeError(
+        raise DataDamagedError(
             f"{path}: contents have SHA-256 {digest}, on record is {recorded}: the copy is damaged"
             " or its maintainers changed it"
         )

@@ -25,7 +25,7 @@ from sandbox.training.names import (
     StreamName,
 )
 
-__all__ = ["SettingError", "TrainConfig", "read_toml", "to_toml"]
+__all__ = ["SettingError", "TrainConfig", "read_toml", "to_toml", "whole"]
 
 
 SPOKEN = {
@@ -44,8 +44,28 @@ class SettingError(ValueError):
     """A setting that is unknown, or whose value does not fit."""
 
 
-def _whole(_: Any, tokens: tuple[Token, ...]) -> int:
-    """Return a whole number; the parser's own conversion rounds 2.5 to 2 without a word."""
+def whole(_: Any, tokens: tuple[Token, ...]) -> int:
+    """Convert a word of the command line to a whole number.
+
+    The parser's own conversion rounds 2.5 to 2 without a word.
+
+    Parameters
+    ----------
+    _ : Any
+        The type, which the parser hands over.
+    tokens : tuple of cyclopts.Token
+        The word.
+
+    Returns
+    -------
+    int
+        The number.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
     try:
         return int(tokens[0].value)
     except ValueError:
@@ -55,10 +75,10 @@ def _whole(_: Any, tokens: tuple[Token, ...]) -> int:
 def _widths(kind: Any, tokens: tuple[Token, ...]) -> tuple[int, ...]:
     """Return layer widths from ``64,64`` on the command line, or from a list in a file."""
     words = [word for token in tokens for word in token.value.split(",") if word.strip()]
-    return tuple(_whole(kind, (Token(value=word),)) for word in words)
+    return tuple(whole(kind, (Token(value=word),)) for word in words)
 
 
-Whole = Annotated[int, Parameter(converter=_whole)]
+Whole = Annotated[int, Parameter(converter=whole)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from sandbox.training._catalog import CATALOG, DataMissingError, Entry
+from sandbox.training._catalog import CATALOG, DataDamagedError, DataMissingError, Entry
 from sandbox.training.samples import Dataset, Samples, one_hot, split
 from theory.checks import as_number, one_of, shown
 from theory.streams import Streams
 
 __all__ = [
+    "DataDamagedError",
     "DataMissingError",
     "Dataset",
     "Samples",
@@ -104,7 +105,7 @@ def load(
         If there is no data set of this name, or the scaling is none of the above.
     DataMissingError
         If it is not at hand and cannot be downloaded; the message names every way.
-    RuntimeError
+    DataDamagedError
         If the data are not those on record.
 
     References

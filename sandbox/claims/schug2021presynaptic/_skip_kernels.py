@@ -10,7 +10,7 @@ UPPER, LOWER, MATRIX = np.uint32(0x80000000), np.uint32(0x7FFFFFFF), np.uint32(0
 
 
 @numba.njit(cache=True)
-def twist(state, times):  # pragma: no cover - compiled
+def twist(state: np.ndarray, times: int) -> None:
     """Advance a Mersenne Twister (MT19937) by whole blocks of 624 words, in place."""
     for _ in range(times):
         for k in range(WORDS):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sandbox.bench import Axis, Comparison, Run
 from sandbox.claims.schug2021presynaptic.paper import PAPER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 __all__: list[str] = []
@@ -49,12 +51,13 @@ def skip(random: np.random.RandomState, count: int) -> None:
     """Leave out ``count`` uniform numbers, two words each."""
     from sandbox.claims.schug2021presynaptic._skip_kernels import WORDS, twist
 
-    _, words, place, *rest = random.get_state()
-    blocks, place = divmod(int(place) + 2 * count, WORDS)
+    state: dict[str, Any] = random.get_state(legacy=False)
+    blocks, place = divmod(state["state"]["pos"] + 2 * count, WORDS)
     if place == 0:  # numpy makes the next block when the next number is asked for
         blocks, place = blocks - 1, WORDS
-    twist(words, blocks)
-    random.set_state(("MT19937", words, place, *rest))
+    twist(state["state"]["key"], blocks)
+    state["state"]["pos"] = place
+    random.set_state(state)
 
 
 def stochastic(seed: int, variant: Variant = "full") -> np.ndarray:
@@ -161,14 +164,14 @@ def perceptron_controls(run: Run) -> list[Comparison]:
 
     seeds = tuple(PUBLISHED)
     published = np.array([PUBLISHED[seed] for seed in seeds]).mean(axis=1)
-    kinds = {
-        "none": lambda seed: plain(seed)[-1].mean(),
-        "ghost p": lambda seed: stochastic(seed, "ghost")[-1].mean(),
-        "rate drop": lambda seed: stochastic(seed, "rate drop")[-1].mean(),
+    kinds: dict[str, Callable[[int], np.ndarray]] = {
+        "none": plain,
+        "ghost p": lambda seed: stochastic(seed, "ghost"),
+        "rate drop": lambda seed: stochastic(seed, "rate drop"),
     }
     gains, half = [], []
     for control in run.progress(kinds.values(), label="controls"):
-        gain = published - np.array([control(seed) for seed in seeds])
+        gain = published - np.array([control(seed)[-1].mean() for seed in seeds])
         gains.append(gain.mean())
         # Student's 99 % interval of paired differences over ten seeds
         half.append(3.25 * gain.std(ddof=1) / np.sqrt(len(seeds)))

@@ -36,7 +36,7 @@ def critical_frequency(run: Run) -> list[Comparison]:
     for variant in ("program", "printed"):
         predicted, measured, half = [], [], []
         for number, (up, down) in enumerate(settings.values()):
-            rule = PresynapticRule(up, down, 0.5, p_min=1e-9, variant=variant)  # type: ignore[arg-type]  # one of the two
+            rule = PresynapticRule(up, down, 0.5, p_min=1e-9, variant=variant)
             generator = run.seeds.generator(f"{variant} gradients", number)
             frequencies = np.array([0.25, 0.75])
             drifts, errors = [], []
@@ -63,8 +63,8 @@ def critical_frequency(run: Run) -> list[Comparison]:
         comparisons.append(
             Comparison(
                 f"critical share of up-steps, rule as {variant}",
-                predicted,
-                measured,
+                np.array(predicted),
+                np.array(measured),
                 tolerance=0.01,
                 reason="four standard errors over the walkers, at most a hundredth",
                 relation="inside",
@@ -115,8 +115,8 @@ def steps_to_freeze(run: Run) -> Comparison:
     predicted = [rule.mean_steps_to_freeze(share) for share in shares]
     return Comparison(
         "mean steps from the floor to freezing",
-        predicted,
-        means,
+        np.array(predicted),
+        np.array(means),
         tolerance=0.12 * max(predicted),
         reason="four standard errors over the walkers; the times are nearly exponential, so the"
         " standard error is the mean over the root of their number",
@@ -125,7 +125,6 @@ def steps_to_freeze(run: Run) -> Comparison:
         confidence="4 standard errors over walkers (false alarm 6e-5 a point)",
         quantity="steps",
         axes=(Axis("share of releases with a large gradient", tuple(shares)),),
-        log=True,
     )
 
 
@@ -177,7 +176,7 @@ def mean_gradient(_: Run) -> list[Comparison]:
         layer.draw = lambda *_, mask=mask: torch.tensor([mask], dtype=torch.float64)  # type: ignore[method-assign]  # every mask once
         layer.zero_grad()
         loss = torch.nn.functional.softplus(-layer(torch.tensor(inputs))).sum()
-        loss.backward()
+        torch.autograd.backward(loss)
         weight = np.prod(np.where(mask, chances[0], 1 - chances[0]))
         assert layer.weight.grad is not None
         measured += weight * layer.weight.grad.numpy()[0]
