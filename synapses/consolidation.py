@@ -103,7 +103,8 @@ class PresynapticOptimizer(Optimizer):
         lambda, >= 0; for strengths only, not modulated by 1 - p.
     inner : torch.optim.Optimizer or None
         An optimiser of the same model whose direction, per unit of its own learning rate,
-        replaces the raw gradient for the strengths.
+        replaces the raw gradient for the strengths. That rate must not be 0; directions are
+        differences of weights, so a very small one loses digits.
     others : {"fixed", "trained"}
         Whether parameters without release, such as biases, stay where they are (the
         published model) or follow their gradient with rate ``lr``, or ``inner``.
@@ -111,7 +112,8 @@ class PresynapticOptimizer(Optimizer):
     Raises
     ------
     ValueError
-        If the model has no stochastic layer, or a number is out of range.
+        If the model has no stochastic layer, a number is out of range, or ``inner`` moves
+        none of the strengths or has a rate of 0.
 
     References
     ----------
@@ -151,6 +153,14 @@ class PresynapticOptimizer(Optimizer):
         self.others = one_of("others", others, ("fixed", "trained"))
         self.layers = list(layers.values())
         known = {id(layer.weight) for layer in self.layers}
+        if inner is not None:
+            moved = {id(p) for group in inner.param_groups for p in group["params"]}
+            if known.isdisjoint(moved):
+                raise ValueError(
+                    f"inner = {type(inner).__name__}: has none of the model's stochastic weights;"
+                    " make it from model.parameters()"
+                )
+            _refuse_zero_rates(inner)
         rest = [p for p in model.parameters() if id(p) not in known and p.requires_grad]
         defaults = {
             "lr": as_number("lr", lr, low=0.0, open_low=True),
@@ -207,6 +217,7 @@ class PresynapticOptimizer(Optimizer):
         """Return what the inner optimiser would subtract, per unit of its learning rate."""
         if self.inner is None:
             return {}
+        _refuse_zero_rates(self.inner)  # a schedule may have brought one to 0
         before = [
             (p, p.clone(), float(group["lr"]))
             for group in self.inner.param_groups
@@ -234,3 +245,9 @@ class PresynapticOptimizer(Optimizer):
         if self.inner is not None:
             self.inner.load_state_dict(state_dict["inner"])
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "inner"})
+
+
+def _refuse_zero_rates(inner: Optimizer) -> None:
+    """Refuse learning rates by which a direction cannot be divided."""
+    for i, group in enumerate(inner.param_groups):
+        as_number(f"inner.param_groups[{i}]['lr']", float(group["lr"]), low=0.0, open_low=True)

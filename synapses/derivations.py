@@ -23,32 +23,22 @@ def masked_gradient() -> Derivation:
     2
     """
     p1, p2, a1, a2, w1, w2 = sp.symbols("p_1 p_2 a_1 a_2 w_1 w_2", positive=True)
-    loss = sp.Function("L")
+    loss, slope = sp.Function("L"), sp.Function("L'")
     mean = sp.Integer(0)
     sampled = [sp.Integer(0), sp.Integer(0)]
-    z = sp.Symbol("z")
     for r1 in (0, 1):
         for r2 in (0, 1):
             chance = (p1 if r1 else 1 - p1) * (p2 if r2 else 1 - p2)
             sum_ = w1 * r1 / p1 * a1 + w2 * r2 / p2 * a2
             mean += chance * loss(sum_)
-            slope = sp.diff(loss(z), z).subs(z, sum_).doit()
-            sampled[0] += chance * slope * r1 / p1 * a1
-            sampled[1] += chance * slope * r2 / p2 * a2
-    defects = [sp.diff(mean, w).doit() - s for w, s in zip((w1, w2), sampled, strict=True)]
-    # the two sides hold the derivative of L at the same four places; a concrete loss decides
-    concrete = tuple(
-        sp.simplify(
-            defect
-            .replace(
-                lambda e: isinstance(e, sp.Subs),
-                lambda e: e.expr.doit().subs(loss, sp.Lambda(z, sp.exp(-z))).doit(),
-            )
-            .subs(loss, sp.Lambda(z, sp.log(1 + sp.exp(-z))))
-            .doit()
-        )
-        for defect in defects
-    )
+            sampled[0] += chance * slope(sum_) * r1 / p1 * a1
+            sampled[1] += chance * slope(sum_) * r2 / p2 * a2
+
+    def derived(w: sp.Symbol) -> sp.Expr:
+        """Return the derivative of the mean loss, with L' at a place as a function of it."""
+        return sp.diff(mean, w).replace(sp.Subs, lambda _, __, place: slope(place[0]))
+
+    defects = [sp.expand(derived(w) - s) for w, s in zip((w1, w2), sampled, strict=True)]
     return Derivation(
         "The mean of the sampled gradient",
         (
@@ -59,7 +49,7 @@ def masked_gradient() -> Derivation:
                     sp.Symbol("dE[L]/dw_i"),
                     sp.Symbol("E[L'(z) r_i a_i / p_i]"),
                 ),
-                concrete,
+                tuple(defects),
             ),
         ),
         page="derivations/masked_gradient",
@@ -81,7 +71,7 @@ def release_walk() -> Derivation:
     5
     """
     up, down, p, f = sp.symbols("p_up p_down p f", positive=True)
-    q = sp.Symbol("q", positive=True)
+    q, top = sp.symbols("q p_max", positive=True)
     drift_printed = f * up - (1 - f) * down
     critical_printed = down / (up + down)
     log_up, log_down = sp.log(1 - up), sp.log(1 + down)
@@ -101,8 +91,8 @@ def release_walk() -> Derivation:
                 " up-step multiplies q by 1 - p_up and a down-step by 1 + p_down.",
                 sp.Eq(sp.Symbol("q'"), q * (1 - up)),
                 (
-                    sp.expand((1 - (p + up * (1 - p))) - (1 - p) * (1 - up)),
-                    sp.expand((1 - (p - down * (1 - p))) - (1 - p) * (1 + down)),
+                    sp.expand((top - (p + up * (top - p))) - (top - p) * (1 - up)),
+                    sp.expand((top - (p - down * (top - p))) - (top - p) * (1 + down)),
                 ),
             ),
             Step(

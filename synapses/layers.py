@@ -118,7 +118,8 @@ class StochasticLinear(_Stochastic, nn.Linear):  # type: ignore[misc]  # one wei
     variable : {"expected", "quantal"}
         Whether ``weight`` holds the expected strength p m or the amplitude m of a release.
     generator : torch.Generator or None
-        Source of the masks; None for torch's own, which the training loop seeds.
+        Source of the masks; None for torch's own, which the training loop seeds and saves in
+        its checkpoints. A generator given here is in no checkpoint, and measuring draws from it.
     device, dtype
         As for ``torch.nn.Linear``.
 

@@ -131,9 +131,8 @@ class ReleaseModel:
         if not isinstance(generator, Generator):
             raise ValueError(f"generator = {shown(generator)}: must be a numpy.random.Generator")
         counts = np.asarray(generator.binomial(self.sites, self.release_probability, size))
-        if not self.quantal_cv:
+        spread = self.quantal_cv**2
+        if not spread:
             return np.asarray(counts * self.quantal_size)
-        shape = (
-            counts / self.quantal_cv**2
-        )  # a sum of K gamma quanta is gamma with K times the shape
-        return np.asarray(generator.gamma(shape, self.quantal_size * self.quantal_cv**2))
+        # a sum of K gamma quanta is gamma with K times the shape
+        return np.asarray(generator.gamma(counts / spread, self.quantal_size * spread))

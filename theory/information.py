@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+LEAST = 1e-8
+"""Smallest release probability that is looked at for the best."""
+
+
 def binary_entropy(probability: float) -> float:
     r"""Return the entropy of a coin.
 
@@ -114,6 +118,12 @@ def best_release_probability(spike: float, sites: int, spike_cost: float) -> flo
     float
         In (0, 1].
 
+    Raises
+    ------
+    ValueError
+        If a number is out of range, or spikes are so cheap that the best release
+        probability is 0: several sites that hardly ever release.
+
     References
     ----------
     Derived here, after Levy & Baxter (1996), doi:10.1162/neco.1996.8.3.531.
@@ -135,11 +145,22 @@ def best_release_probability(spike: float, sites: int, spike_cost: float) -> flo
         lost = math.log2((1 - s * some) / s) - silent
         return s * rise * lost * (cost + sites * p) - sites * release_information(s, p, sites)
 
-    grid = np.linspace(1e-6, 1 - 1e-6, 2001)
+    def gain(p: float) -> float:
+        """Return the information per unit of energy."""
+        return release_information(s, p, sites) / (cost + sites * p)
+
+    # where spikes are cheap the best lies near 0, about where p squared is the cost
+    grid = np.concatenate([np.geomspace(LEAST, 1e-3, 401)[:-1], np.linspace(1e-3, 1 - 1e-6, 2001)])
     signs = np.sign([slope(p) for p in grid])
     falls = np.flatnonzero((signs[:-1] > 0) & (signs[1:] <= 0))
     places = [float(brentq(slope, grid[i], grid[i + 1], xtol=1e-15)) for i in falls] + [1.0]
-    return max(places, key=lambda p: release_information(s, p, sites) / (cost + sites * p))
+    best = max(places, key=gain)
+    if gain(LEAST) > gain(best):
+        raise ValueError(
+            f"spike_cost = {cost}: at so small a cost of spikes {sites} sites tell most per unit of"
+            " energy when they hardly ever release; there is no best release probability"
+        )
+    return best
 
 
 def depression_steady_state(use: float, recovery_s: float, interval_s: float) -> float:

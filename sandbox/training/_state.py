@@ -101,6 +101,10 @@ def identity(
         for name, value in group.items()
         if name != "params"
     }
+    # what an optimiser of this project is governed by besides its groups
+    for name in ("rule", "others", "inner"):
+        if hasattr(now.optimizer, name):
+            settings[name] = repr(getattr(now.optimizer, name))
     return {
         "plan": now.plan.settings(),
         "seed": streams.root,

@@ -11,7 +11,7 @@ from torch.optim import LBFGS, Optimizer
 
 from sandbox.training.names import LossName
 from sandbox.training.objective import Batch, as_values, loss_function
-from theory.checks import one_of
+from theory.checks import one_of, shown
 
 __all__ = ["Penalty", "Step", "columns_of", "step_function"]
 
@@ -77,6 +77,8 @@ def step_function(
             extra = None
         else:
             extra = penalty(model)
+            if not isinstance(extra, Tensor) or extra.numel() != 1:
+                raise ValueError(f"penalty(model) = {shown(extra)}: must be a scalar tensor")
             torch.autograd.backward(value + extra)
             extra = extra.detach()
         value = value.detach()

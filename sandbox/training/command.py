@@ -229,8 +229,13 @@ def train(
 
 def _refuse_foreign(out: Path, checkpoints: Checkpoints, *, overwrite: bool) -> None:
     """Refuse folders whose files are not a run's, so that none of them is lost."""
-    if overwrite and checkpoints.folder != out / "checkpoint" and checkpoints.file.exists():
+    if checkpoints.folder != out / "checkpoint" and checkpoints.file.exists():
         read_state(checkpoints.file)  # refuses what is no state of ours
+        if not overwrite and not (out / "config.toml").exists():
+            raise ValueError(
+                f"--checkpoint {checkpoints.folder}: holds the checkpoint of another run; choose"
+                " another folder"
+            )
     if (out / "config.toml").exists() and (out / "environment.json").exists():
         with suppress(SettingError):
             read_toml(out / "config.toml")

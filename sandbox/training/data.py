@@ -73,8 +73,9 @@ def load(
     """Return a data set by name.
 
     **Equation.** A raw feature v becomes v / v_max (``"unit"``), or
-    (v / v_max - mean) / deviation, with the training set's own mean and deviation,
-    one a channel, rounded to four digits (``"standard"``), or with those given.
+    (v / v_max - mean) / deviation, with the training set's own mean and deviation (of
+    mnist-5k: those of mnist), one a channel, rounded to four digits (``"standard"``), or
+    with those given.
 
     **Shapes and units.** Training + test samples x features: digits 1438 + 359 x 64,
     mnist-5k 4000 + 1000 x 784, mnist and fashion-mnist 60000 + 10000 x 784, cifar10
@@ -92,7 +93,8 @@ def load(
     folder : path or None
         Folder with one subfolder a data set; None looks in the folder that the
         environment variable ``SANDBOX_DATA`` names, in the Debian package, in the
-        cache, and then downloads.
+        cache, and then downloads. digits and mnist-5k are read from their Python packages,
+        whatever the folder.
 
     Returns
     -------

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from sandbox.training._batches import Batches
 from sandbox.training._state import own_randomness
 from sandbox.training.descent import Descent, Update
 from sandbox.training.history import History
-from sandbox.training.objective import loss_function
+from sandbox.training.objective import evaluating, loss_function, refuse_outputs
 from sandbox.training.plan import Plan
 from sandbox.training.samples import Dataset
 from sandbox.training.tasks import TaskStream, single_task
+from theory.checks import shown
 from theory.streams import Streams
 
 __all__ = ["Descent", "fit_ensemble"]
@@ -112,10 +113,20 @@ def fit_ensemble(
     >>> [round(history.final["test_accuracy"], 2) for history in histories]
     [0.66, 0.94, 0.94]
     """
-    plan = plan or Plan()
+    for name, value, kinds in (
+        ("data", data, TaskStream | Dataset),
+        ("rule", rule, Descent),
+        ("plan", plan, Plan | None),
+    ):
+        if not isinstance(value, kinds):
+            words = " or ".join(part.__name__ for part in get_args(kinds) or (kinds,))
+            raise ValueError(f"{name} = {shown(value)}: must be of type {words}")
+    plan, models = plan or Plan(), list(models)
     stream = single_task(data) if isinstance(data, Dataset) else data
     _refuse(models, plan, stream)
-    own = [streams] if isinstance(streams, Streams) else list(streams)
+    own = list(streams) if isinstance(streams, Sequence) else [streams]
+    if not all(isinstance(one, Streams) for one in own):
+        raise ValueError(f"streams = {shown(streams)}: must be Streams, or a list of them")
     if len(own) not in {1, len(models)}:
         raise ValueError(
             f"streams has {len(own)} members: must be one for all, or {len(models)}, one a network"
@@ -142,6 +153,10 @@ class _Ensemble:
         self.update = Update(rule, self.parameters)
         first = next(iter(self.parameters.values()))
         self.batches = [Batches(stream, plan, s, first.dtype, first.device) for s in streams]
+        for k, task in enumerate(stream.tasks):
+            test = self.batches[0].test(k)
+            with own_randomness(0, first.device), evaluating(models[0]):
+                refuse_outputs(models[0](test.inputs[:1]), test.targets, task.outputs)
         self.skeleton = copy.deepcopy(models[0]).to("meta").train()
         self.randomness = (streams[0].integer("loop"), first.device)
         names = tuple(task.name for task in stream.tasks)

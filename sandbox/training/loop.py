@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from sandbox.bench.files import only_process
+from sandbox.training._arguments import refuse_misfits
 from sandbox.training._batches import Batches
 from sandbox.training._state import (
     Running,
@@ -31,7 +32,6 @@ from sandbox.training.objective import evaluate, loss_function
 from sandbox.training.plan import Plan
 from sandbox.training.samples import Dataset
 from sandbox.training.tasks import TaskStream, single_task
-from theory.checks import shown
 from theory.streams import Streams
 
 __all__ = ["Penalty", "Stateful", "fit"]
@@ -110,6 +110,7 @@ def fit(
     >>> round(history.final["test_accuracy"], 2)
     0.93
     """
+    refuse_misfits(model, data, optimizer, plan, streams)
     stream = single_task(data) if isinstance(data, Dataset) else data
     names = tuple(task.name for task in stream.tasks)
     alone = only_process(checkpoints.folder) if checkpoints else nullcontext()
@@ -142,9 +143,7 @@ class _Loop:
         stateful: dict[str, Stateful],
         checkpoints: Checkpoints | None,
     ) -> None:
-        parameter = next(now.model.parameters(), None)
-        if parameter is None:
-            raise ValueError(f"model = {shown(now.model)}: has no parameters to train")
+        parameter = next(now.model.parameters())
         self.now, self.streams, self.hooks, self.checkpoints = now, streams, hooks, checkpoints
         self.device = parameter.device
         self.batches = Batches(now.stream, now.plan, streams, parameter.dtype, self.device)

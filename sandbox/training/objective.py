@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from sandbox.training.names import LossName
 from sandbox.training.samples import Samples
-from theory.checks import one_of
+from theory.checks import one_of, shown
 
-__all__ = ["LOSSES", "Batch", "Evaluation", "Loss", "evaluate", "loss_function"]
+__all__ = ["LOSSES", "Batch", "Evaluation", "Loss", "evaluate", "loss_function", "refuse_outputs"]
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Outputs (sample, output) and targets to a scalar, the mean over samples."""
@@ -36,6 +36,11 @@ CHUNK = 2000
 def as_values(targets: Tensor, outputs: Tensor) -> Tensor:
     """Return targets as values to compare with outputs: classes become one-hot vectors."""
     if targets.is_floating_point():
+        if targets.shape != outputs.shape:  # subtracted, they would be stretched to fit
+            raise ValueError(
+                f"targets of shape {tuple(targets.shape)}: must have the shape of the model's"
+                f" outputs, {tuple(outputs.shape)}"
+            )
         return targets
     classes = torch.arange(outputs.shape[1], device=outputs.device)
     return (targets[:, None] == classes).to(outputs.dtype)
@@ -114,7 +119,17 @@ class Batch:
         -------
         Batch
             Copies.
+
+        Raises
+        ------
+        ValueError
+            If the loss needs classes and the targets are values.
         """
+        if loss == "cross-entropy" and samples.targets.dtype.kind != "i":
+            raise ValueError(
+                "loss = 'cross-entropy': needs targets that are classes, and these are values; use"
+                " 'squared'"
+            )
         inputs = torch.tensor(samples.inputs, dtype=dtype, device=device)
         if loss == "reconstruction":
             return cls(inputs, inputs)
@@ -151,6 +166,40 @@ def evaluating(model: nn.Module) -> Generator[None]:
             module.training = mode
 
 
+def refuse_outputs(found: Tensor, targets: Tensor, outputs: tuple[int, ...]) -> None:
+    """Refuse a model with too few outputs; some losses would not notice.
+
+    Parameters
+    ----------
+    found : Tensor
+        Outputs for some samples.
+    targets : Tensor
+        Of all samples.
+    outputs : tuple of int
+        Columns of the outputs that count, all if empty.
+
+    Raises
+    ------
+    ValueError
+        If outputs are not (sample, output), or too few for the task or its classes.
+    """
+    if found.ndim != 2:
+        raise ValueError(
+            f"model gives outputs of shape {tuple(found.shape)}: must be (sample, output)"
+        )
+    width = found.shape[1]
+    if outputs and max(outputs) >= width:
+        raise ValueError(
+            f"model has {width} outputs: the task uses the outputs {shown(outputs)}, from 0"
+        )
+    largest = -1 if targets.is_floating_point() else int(targets.max())
+    if largest >= (len(outputs) or width):
+        raise ValueError(
+            f"model has {len(outputs) or width} outputs for this task: its largest class number is"
+            f" {largest}, from 0"
+        )
+
+
 def evaluate(
     model: nn.Module, batch: Batch, loss: Loss, outputs: tuple[int, ...] = ()
 ) -> Evaluation:
@@ -177,7 +226,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        If there is no sample.
+        If there is no sample, or the model's outputs do not fit the targets.
 
     Examples
     --------
@@ -196,6 +245,8 @@ def evaluate(
         for start in range(0, count, CHUNK):
             targets = batch.targets[start : start + CHUNK]
             found = model(batch.inputs[start : start + CHUNK])
+            if not start:
+                refuse_outputs(found, batch.targets, outputs)
             if outputs:
                 found = found[:, list(outputs)]
             total += loss(found, targets).double() * len(targets)

@@ -325,7 +325,7 @@ def permuted_tasks(
     Raises
     ------
     ValueError
-        If there is no task, or a number is out of range.
+        If there is no task, the data have no classes, or a number is out of range.
 
     References
     ----------
@@ -342,6 +342,8 @@ def permuted_tasks(
     one_of("scenario", scenario, ("domain", "task", "class"))
     count = as_integer("count", count, low=1)
     classes = len(dataset.classes)
+    if not classes:
+        raise ValueError(f"dataset = {dataset.name!r}: has values for targets; must have classes")
     features = dataset.train.inputs.shape[1]
     tasks = []
     for k in range(count):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from sandbox.training.data import load
 from sandbox.training.ensembles import Descent, fit_ensemble
 from sandbox.training.history import COLUMNS
 from sandbox.training.loop import fit
@@ -334,3 +335,23 @@ def test_what_an_ensemble_cannot_do_is_refused_with_what_can(what):
         for model, old in zip(models, before, strict=True):
             for p, q in zip(model.parameters(), old.parameters(), strict=True):
                 assert torch.equal(p, q)
+
+
+@pytest.mark.bad_input
+def test_wrong_kinds_and_too_few_outputs_are_refused():
+    digits, streams = load("digits"), Streams(0)
+    few = [mlp([64, 4], streams=streams)]
+    with pytest.raises(ValueError, match="its largest class number is 9"):
+        fit_ensemble(few, digits, Descent(), Plan(loss="squared"), streams=streams)
+    model = [mlp([64, 10], streams=streams)]
+    for change, message in (
+        ({"rule": "sgd"}, "rule = 'sgd': must be of type Descent"),
+        ({"plan": {}}, "plan = {}: must be of type Plan or NoneType"),
+        ({"data": "digits"}, "data = 'digits': must be of type TaskStream or Dataset"),
+        ({"streams": 0}, "streams = 0: must be Streams, or a list of them"),
+    ):
+        given = {"data": digits, "rule": Descent(), "plan": None, "streams": streams} | change
+        with pytest.raises(ValueError, match=message):
+            fit_ensemble(
+                model, given["data"], given["rule"], given["plan"], streams=given["streams"]
+            )

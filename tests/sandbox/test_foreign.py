@@ -109,14 +109,10 @@ def test_a_damaged_checkpoint_is_refused(ours, tmp_path):
 
 
 def test_what_has_no_state_cannot_be_saved(tmp_path):
+    model = network()
+    optimizer = SGD(model.parameters(), 0.1)
     with pytest.raises(ValueError, match=r"stateful\['x'\] = 3: must have state_dict"):
-        fit(
-            network(),
-            tiny(),
-            SGD(network().parameters(), 0.1),
-            streams=Streams(0),
-            stateful={"x": 3},
-        )
+        fit(model, tiny(), optimizer, streams=Streams(0), stateful={"x": 3})
     penalty = Weighing(1, 1)
     with pytest.raises(ValueError, match=r"stateful\['penalty'\]: this name is the penalty's"):
         foreign(penalty=penalty, stateful={"penalty": Diary()})(tmp_path)

@@ -182,6 +182,31 @@ def test_a_model_without_parameters_is_refused():
         fit(nn.Identity(), tiny(), optimizer, streams=Streams(0))
 
 
+def test_an_optimiser_of_another_model_is_refused():
+    with pytest.raises(ValueError, match="SGD: has none of the model's parameters"):
+        fit(network(), tiny(), sgd(network()), streams=Streams(0))
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"streams": 0}, r"streams = 0: must be Streams, e\.g\. Streams\(0\)"),
+        ({"plan": {"epochs": 1}}, r"plan = \{'epochs': 1\}: must be a Plan"),
+        ({"data": tiny().train}, "data = Samples.*: must be a TaskStream or a Dataset"),
+        ({"optimizer": 0.1}, "optimizer = 0.1: must be a torch.optim.Optimizer"),
+        ({"penalty": lambda _: 1.0}, r"penalty\(model\) = 1.0: must be a scalar tensor"),
+        ({"penalty": lambda _: torch.ones(2)}, r"penalty\(model\) = tensor\(\[1., 1.\]\)"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused(change, message):
+    model = network()
+    plan = Plan(batch_size=10)
+    given = {"data": tiny(), "optimizer": sgd(model), "plan": plan, "streams": Streams(0)}
+    with pytest.raises(ValueError, match=message):
+        fit(model, **(given | change))
+
+
 def test_patience_ends_a_task_by_its_own_validation_loss():
     script = ([5.0, 4.0, 3.0, 3.5, 3.0, 3.25, 0.5], [9.0, 8.0, 8.5, 8.0, 8.0, 0.5])
     model, play = playing(script)

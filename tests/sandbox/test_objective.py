@@ -190,3 +190,26 @@ def test_samples_become_tensors_of_their_own():
     assert Batch.of(values, "squared", **options).targets.dtype == torch.float32
     copied = Batch.of(samples, "reconstruction", **options)
     assert torch.equal(copied.targets, copied.inputs)
+
+
+def test_targets_that_do_not_fit_the_outputs_are_refused():
+    # stretched over the outputs, one column of values would give some number or other
+    with pytest.raises(ValueError, match=r"targets of shape \(6, 1\): must have the shape"):
+        loss_function("squared")(torch.zeros(6, 3), torch.ones(6, 1))
+    # the one-hot vector of a class without an output would be all zeros
+    batch = Batch(torch.zeros(3, 4), torch.tensor([0, 4, 1]))
+    with pytest.raises(ValueError, match="model has 4 outputs for this task: .* number is 4"):
+        evaluate(nn.Identity(), batch, loss_function("squared"))
+    with pytest.raises(ValueError, match="model has 2 outputs for this task: .* number is 4"):
+        evaluate(nn.Identity(), batch, loss_function("squared"), outputs=(2, 3))
+    with pytest.raises(ValueError, match=r"model has 4 outputs: .* uses the outputs \(3, 4\)"):
+        evaluate(nn.Identity(), batch, loss_function("squared"), outputs=(3, 4))
+    with pytest.raises(ValueError, match=r"outputs of shape \(3, 2, 2\)"):
+        evaluate(nn.Unflatten(1, (2, 2)), batch, loss_function("squared"))
+
+
+def test_the_cross_entropy_of_values_is_refused():
+    # torch would take them for probabilities: with one output the loss would be 0
+    values = Samples(np.ones((3, 2)), np.ones((3, 1)))
+    with pytest.raises(ValueError, match="needs targets that are classes"):
+        Batch.of(values, "cross-entropy", dtype=torch.float32, device=torch.device("cpu"))

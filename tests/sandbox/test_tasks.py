@@ -212,6 +212,14 @@ def test_tasks_that_do_not_fit_are_refused(options, message):
             r"blend = 0.1: tasks that mix must share their outputs",
         ),
         (lambda: permuted_tasks(toy(), 0, streams=STREAMS), r"count = 0: .* >= 1"),
+        (
+            lambda: permuted_tasks(
+                Dataset("v", *[Samples(np.zeros((2, 3)), np.zeros((2, 4)))] * 2, (), (3,)),
+                2,
+                streams=STREAMS,
+            ),
+            r"dataset = 'v': has values for targets; must have classes",
+        ),
         (lambda: permuted_tasks(toy(), 2, streams=STREAMS, scenario="x"), r"scenario = 'x'"),
         (lambda: split_tasks(toy(), scenario="parity"), r"scenario = 'parity'"),
         (lambda: split_tasks(toy(), per_task=0), r"per_task = 0"),

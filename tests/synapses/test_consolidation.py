@@ -147,6 +147,31 @@ def test_a_cut_run_on_tasks_resumes_to_the_same_bits(tmp_path):
         assert torch.equal(saved["momentum_buffer"], inner[1][number]["momentum_buffer"])
 
 
+def test_a_run_does_not_go_on_under_another_rule(tmp_path):
+    places = Checkpoints(tmp_path)
+
+    def run(rule, *, resume):
+        torch.manual_seed(0)
+        net = StochasticLinear(64, 10)
+        optimizer = PresynapticOptimizer(net, rule, lr=0.02)
+        plan = Plan(epochs=1)
+        fit(
+            net,
+            load("digits"),
+            optimizer,
+            plan,
+            streams=Streams(0),
+            checkpoints=places,
+            resume=resume,
+        )
+
+    run(RULE, resume=False)
+    run(RULE, resume=True)
+    other = PresynapticRule(0.0520, 0.0516, 0.002, p_freeze=0.9353, variant="program")
+    with pytest.raises(ValueError, match=r"optimizer\.rule is .*g_lim=0\.002"):
+        run(other, resume=True)
+
+
 @pytest.mark.bad_input
 def test_models_and_rules_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="has no stochastic layer for the rule to act on"):
@@ -157,3 +182,16 @@ def test_models_and_rules_that_do_not_fit_are_refused():
         PresynapticOptimizer(small(), RULE, lr=0.0)
     with pytest.raises(ValueError, match=r"others = 'free'"):
         PresynapticOptimizer(small(), RULE, lr=0.1, others="free")
+
+
+def test_inner_optimisers_without_a_direction_are_refused():
+    net = small()
+    with pytest.raises(ValueError, match="inner = SGD: has none of the model's stochastic weights"):
+        PresynapticOptimizer(net, RULE, lr=0.1, inner=torch.optim.SGD(small().parameters(), 0.1))
+    inner = torch.optim.SGD(net.parameters(), 0.1)
+    optimizer = PresynapticOptimizer(net, RULE, lr=0.1, inner=inner)
+    inner.param_groups[0]["lr"] = 0.0  # 0/0 would be the direction
+    with pytest.raises(ValueError, match=r"inner.param_groups\[0\]\['lr'\] = 0.0"):
+        optimizer.step()
+    with pytest.raises(ValueError, match=r"inner.param_groups\[0\]\['lr'\] = 0.0"):
+        PresynapticOptimizer(net, RULE, lr=0.1, inner=inner)

@@ -98,6 +98,8 @@ def test_certain_and_impossible_release():
     generator = Streams(0).generator("release")
     assert (ReleaseModel(3, 1.0).sample(generator, (2, 5)) == 3).all()
     assert (ReleaseModel(3, 0.0, quantal_cv=0.5).sample(generator, 9) == 0).all()
+    # the square of the variation is 0 in floating point
+    assert (ReleaseModel(3, 1.0, quantal_cv=1e-170).sample(generator, 9) == 3).all()
 
 
 @pytest.mark.bad_input

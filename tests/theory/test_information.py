@@ -58,6 +58,21 @@ def test_best_release_probabilities():
         assert best_release_probability(0.01, sites, cost) == pytest.approx(wanted, abs=1e-13)
 
 
+def test_the_best_release_probability_where_spikes_cost_little():
+    # to second order I = s [b - d b^2 / 2] with b = Np, so that I/(c + b) is best at b^2 = 2c/d
+    s, sites, cost = 0.01, 4, 1e-11
+    bend = (1 - 1 / sites) - (1 - s) / -math.log(s)
+    expected = math.sqrt(2 * cost / bend) / sites
+    assert best_release_probability(s, sites, cost) == pytest.approx(expected, rel=1e-4)
+
+
+def test_spikes_for_free_have_no_best_release_probability():
+    # one site: 8.08 bits a release at p = 1, -log2 s = 6.64 at p -> 0; four sites: 2.02 and 6.64
+    assert best_release_probability(0.01, 1, 0.0) == 1.0
+    with pytest.raises(ValueError, match=r"spike_cost = 0.0: .* hardly ever release"):
+        best_release_probability(0.01, 4, 0.0)
+
+
 def test_the_best_is_better_than_its_neighbours():
     best = best_release_probability(0.05, 6, 0.3)
     gains = [release_information(0.05, p, 6) / (0.3 + 6 * p) for p in np.linspace(0.01, 1, 500)]
