@@ -31,7 +31,10 @@ myst_heading_anchors = 3
 
 autosummary_generate = True
 # two names that differ in case only would share a file on some systems
-autosummary_filename_map = {"deeplinear.teacher.teacher": "deeplinear.teacher.teacher_function"}
+autosummary_filename_map = {
+    "deeplinear.teacher.teacher": "deeplinear.teacher.teacher_function",
+    "synapses.brian.costa2015": "synapses.brian.costa2015_function",
+}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = False

@@ -113,6 +113,7 @@ def test_the_bench_page_names_every_verdict_and_status():
         "theory.checks",
         "theory.information",
         "synapses",
+        "synapses.brian",
         "synapses.consolidation",
         "synapses.derivations",
         "synapses.layers",
