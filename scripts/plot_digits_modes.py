@@ -79,7 +79,7 @@ with house_style():
     axes.legend(loc="upper left")
     for a, panel in enumerate(gallery.subplots(2, 2).ravel()):
         size = np.abs(patterns[:, a]).max()
-        panel.imshow(patterns[:, a].reshape(digits.shape), cmap="gray", vmin=-size, vmax=size)
+        panel.imshow(patterns[:, a].reshape(dataset.shape), cmap="gray", vmin=-size, vmax=size)
         order = np.argsort(left[:, a])
         panel.set_title(f"mode {a + 1}: {order[-1]} or {order[0]}?")
         panel.set(xticks=[], yticks=[])

@@ -88,6 +88,8 @@ with house_style():
         places, [m.learning for m in matrices.values()], "^", color="C1", label="learning accuracy"
     )
     axes.set_xticks(list(places), list(matrices))
+    axes.set_title("what is left after the last task")
+    axes.set_xlabel("stream of tasks")
     axes.set_ylabel("test accuracy")
     axes.set_ylim(0, 1.35)
     axes.legend(loc="upper center", ncols=2)

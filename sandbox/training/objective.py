@@ -15,7 +15,7 @@ from sandbox.training.names import LossName
 from sandbox.training.samples import Samples
 from theory.checks import one_of, shown
 
-__all__ = ["LOSSES", "Batch", "Evaluation", "Loss", "evaluate", "loss_function", "refuse_outputs"]
+__all__ = ["LOSSES", "Batch", "Evaluation", "Loss", "evaluate", "loss_function"]
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Outputs (sample, output) and targets to a scalar, the mean over samples."""

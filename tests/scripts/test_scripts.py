@@ -27,8 +27,8 @@ def _one_thread():
 
 
 def test_there_is_one_script_a_figure():
-    # nine figures of the theory of deep linear networks, and one on data
-    assert len(SCRIPTS) == 10
+    # nine figures of the theory of deep linear networks, three on data
+    assert len(SCRIPTS) == 12
     assert all(path.name.startswith("plot_") for path in SCRIPTS)
 
 
