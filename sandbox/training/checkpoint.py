@@ -238,7 +238,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
 
     torch's ``load_state_dict`` casts floating-point state to the type of its parameter;
     a float64 factor of a float32 parameter would lose half its digits. Here the types
-    are put back afterwards.
+    are put back afterwards, also those of an optimiser within (``optimizer.inner``).
 
     Parameters
     ----------
@@ -261,6 +261,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
         loaded = optimizer.state[numbered[number] if isinstance(number, int) else number]
         for key, value in saved.items():
             loaded[key] = _with_own_type(value, loaded.get(key))
+    inner = getattr(optimizer, "inner", None)
+    if isinstance(inner, torch.optim.Optimizer) and "inner" in state:
+        restore_optimizer(inner, state["inner"])
 
 
 def _with_own_type(saved: Any, loaded: Any) -> Any:

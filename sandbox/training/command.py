@@ -188,9 +188,11 @@ def train(
     Raises
     ------
     ValueError
-        If ``out`` holds another run, one cut short that is not to be resumed, or files
-        that are no run's.
+        If ``out`` is a file, or holds another run, one cut short that is not to be resumed,
+        or files that are no run's.
     """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: is a file; name a folder for the results")
     checkpoints = Checkpoints(checkpoint or out / "checkpoint")
     results = out / "history.parquet"
     _refuse_foreign(out, checkpoints, overwrite=overwrite)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sandbox.training.names import Initialisation
-from theory.checks import as_number, one_of
+from theory.checks import as_number, one_of, shown
 from theory.streams import Streams
 
 __all__ = ["INITIALISATIONS", "initialise"]
@@ -83,6 +83,8 @@ def initialise(
     """
     one_of("init", init, tuple(INITIALISATIONS))
     gain = as_number("gain", gain, low=0.0, open_low=True)
+    if not isinstance(streams, Streams):
+        raise ValueError(f"streams = {shown(streams)}: must be Streams, e.g. Streams(0)")
     generator = torch.Generator().manual_seed(streams.integer("weights", index))
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):

@@ -250,7 +250,8 @@ class _Loop:
                 at.seconds += time.perf_counter() - start
                 self._save()
                 start = time.perf_counter()
-        now.epoch, now.batch = now.epoch + 1, 0
+        if now.batch == steps:  # a hook may have stopped the run before the epoch's end
+            now.epoch, now.batch = now.epoch + 1, 0
         at.seconds += time.perf_counter() - start
         if not bar.disable:
             bar.set_description(f"{now.stream.tasks[now.task].name} · epoch {now.epoch}")
@@ -263,7 +264,8 @@ class _Loop:
     def _after_epoch(self) -> bool:
         """Measure if it is time to; return whether the task is learned."""
         now, at, plan = self.now, self.at, self.now.plan
-        self._tell("epoch")
+        if not now.batch:
+            self._tell("epoch")
         if at.steps and not math.isfinite(float(at.loss)):
             now.stop(f"the training loss is not finite at step {now.step}: use a smaller lr")
         last = now.epoch >= plan.epochs
@@ -325,6 +327,8 @@ class _Loop:
                     "seconds": at.seconds,
                 }
                 now.history.rows.append(row)
+                if k == task and math.isnan(found.loss) and not now.history.stopped:
+                    now.stop(f"the outputs are NaN after step {now.step}: use a smaller lr")
         at.loss, at.penalty, at.steps = 0.0, 0.0, 0
         self._tell("evaluation")
 

@@ -62,6 +62,14 @@ def test_the_same_call_again_trains_nothing_and_prints_the_same(sandbox, plain, 
     assert (RUN / "history.parquet").stat().st_mtime_ns == written
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused(sandbox, plain):
+    RUN.write_text("mine")
+    code, out, err = sandbox(*training())
+    assert (code, out) == (2, "")
+    assert err == "sandbox: --out run: is a file; name a folder for the results\n"
+    assert RUN.read_text() == "mine"
+
+
 def test_a_run_of_other_settings_is_refused_and_overwritten_only_on_request(sandbox, plain, count):
     sandbox(*training())
     before = {path.name: path.read_bytes() for path in RUN.iterdir() if path.is_file()}

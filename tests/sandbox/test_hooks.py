@@ -182,6 +182,8 @@ def test_a_hook_may_end_the_run_after_this_step(event, steps):
     if event in {"batch", "epoch"}:  # then everything is measured, and nothing is learned
         assert history.column("evaluated").tolist() == [0, 1, 0, 1]
         assert history.column("learned").tolist() == [0] * 4
+        # an epoch of two steps that was cut short is not counted
+        assert history.rows[-1]["epoch"] == (1 if event == "epoch" else 0)
 
 
 def test_hooks_of_an_event_are_called_in_turn():

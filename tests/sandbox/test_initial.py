@@ -198,11 +198,12 @@ def test_layers_that_cannot_be_started_by_name_are_refused(model, message):
         ({"init": "xavier"}, r"init = 'xavier': must be one of 'torch', 'kaiming-normal'"),
         ({"gain": 0.0}, r"gain = 0.0: must be a finite number in \(0, inf\)"),
         ({"gain": float("nan")}, r"gain = nan"),
+        ({"streams": 0}, r"streams = 0: must be Streams, e.g. Streams\(0\)"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        initialise(nn.Linear(2, 2), streams=Streams(0), **options)
+        initialise(nn.Linear(2, 2), **({"streams": Streams(0)} | options))
 
 
 def test_every_name_has_its_words_and_its_test():

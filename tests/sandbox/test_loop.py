@@ -341,3 +341,17 @@ def test_the_mean_loss_keeps_its_digits_in_half_precision():
     history = fit(model, tiny(), optimizer, plan, streams=Streams(0))
     # bfloat16 has 8 bits
     assert history.final["train_loss"] == pytest.approx(math.log(4), rel=2**-8)
+
+
+def test_a_last_step_that_breaks_the_weights_is_told():
+    model = network()
+
+    def break_it(now):
+        if now.step == 2:
+            with torch.no_grad():
+                model[0].weight.fill_(math.nan)
+
+    plan = Plan(epochs=1, batch_size=20)
+    history = fit(model, tiny(), sgd(model), plan, streams=Streams(0), hooks={"step": break_it})
+    assert history.final["step"] == 2
+    assert "outputs are NaN after step 2" in history.stopped

@@ -94,6 +94,37 @@ def test_torchs_own_loading_would_lose_half_the_digits():
     assert (found["factor"] == 1 / 3).all()
 
 
+class Wrapped(SGD):
+    """Carries another optimiser, whose state travels with its own."""
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, lr)
+        self.inner = Factored(parameters, lr)
+
+    def state_dict(self):
+        return super().state_dict() | {"inner": self.inner.state_dict()}
+
+    def load_state_dict(self, state_dict):
+        self.inner.load_state_dict(state_dict["inner"])
+        super().load_state_dict({k: v for k, v in state_dict.items() if k != "inner"})
+
+
+def test_an_optimiser_within_gets_its_types_back_too():
+    found = []
+    for _ in range(2):
+        weight = nn.Parameter(torch.ones(2))
+        optimizer = Wrapped([weight], 0.1)
+        weight.grad = torch.ones(2)
+        optimizer.inner.step()
+        found.append(optimizer)
+    saved, restored = found
+    restored.inner.state.clear()
+    restore_optimizer(restored, copy.deepcopy(saved.state_dict()))
+    assert bits(restored.state_dict()) == bits(saved.state_dict())
+    factor = restored.inner.state_dict()["state"][0]["factor"]
+    assert factor.dtype == torch.float64
+
+
 def test_the_settings_of_every_group_come_back():
     _, optimizer, _ = stepped(MAKERS["adam"])
     optimizer.param_groups[1]["lr"] = 0.5
