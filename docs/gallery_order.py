@@ -12,7 +12,10 @@ READING_ORDER = (
     "plot_damping.py",
     "plot_digits_modes.py",
     "plot_forgetting.py",
+    "plot_synapse_traces.py",
+    "plot_mean_variance.py",
     "plot_release_probabilities.py",
+    "plot_engine_agreement.py",
 )
 
 

@@ -16,6 +16,7 @@ from cyclopts.validators import Number
 from sandbox.bench.claim import Claim
 from sandbox.bench.record import Settings
 from sandbox.bench.registry import UnknownClaimError, select, shipped
+from sandbox.cli_synapse import synapse
 from sandbox.cli_training import UsageError, data, settings_from_file, train
 from sandbox.training.config import SettingError, whole
 
@@ -256,6 +257,7 @@ def report(
 
 
 app.command(data)
+app.command(synapse)
 app.command(App(name="train", default_command=train, config=settings_from_file))
 
 

@@ -41,11 +41,11 @@ class Neurons:
 
     .. math::
 
-        \tau_m \dot v = v_{rest} + d - v + g_{exc} + g_{inh}, \qquad
-        \tau_{exc} \dot g_{exc} = -g_{exc}, \qquad \tau_{inh} \dot g_{inh} = -g_{inh}.
+        \tau_m \dot v = v_{rest} + d - v + g_E + g_I, \qquad
+        \tau_E \dot g_E = -g_E, \qquad \tau_I \dot g_I = -g_I.
 
     Where v > v_threshold the neuron spikes; v is set to v_reset and held. A synaptic
-    event of amplitude m adds m to :math:`g_{exc}` if m >= 0, else to :math:`g_{inh}`.
+    event of amplitude m adds m to :math:`g_E` if m >= 0, else to :math:`g_I`.
     Without time constants of currents it adds m to v itself, and is lost on a refractory
     neuron. The external input is a Poisson train of events of one amplitude.
 

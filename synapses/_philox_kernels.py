@@ -43,6 +43,11 @@ def compiled(function: Function) -> Function:
     stored: Any = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
     if stored is not None and hasattr(stored, "_source_stamp"):
         stored._source_stamp = _DIGEST
+        try:
+            stored._load_index()
+        except (AttributeError, ImportError):
+            # written by a version whose types are gone, which numba would trip over
+            stored.flush()
     return cast("Function", kernel)
 
 

@@ -10,12 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from synapses._masks import releases, rounded
 from theory.checks import one_of, shown
 
 __all__ = ["StochasticConv2d", "StochasticLinear", "mean_weights", "stochastic_layers"]
 
 MaskKind = Literal["batch", "example"]
 Variable = Literal["expected", "quantal"]
+Draws = Literal["exact", "16-bit"]
 
 CHUNK = 1 << 24
 """Numbers of a per-example mask that are drawn at once."""
@@ -33,9 +35,11 @@ class _Stochastic(nn.Module):
         mask: MaskKind,
         variable: Variable,
         generator: torch.Generator | None,
+        draws: Draws,
     ) -> None:
         self.mask_kind: MaskKind = one_of("mask", mask, ("batch", "example"))  # type: ignore[assignment]  # checked
         self.variable: Variable = one_of("variable", variable, ("expected", "quantal"))  # type: ignore[assignment]  # checked
+        self.draws: Draws = one_of("draws", draws, ("exact", "16-bit"))  # type: ignore[assignment]  # checked
         self.generator = generator
         self.sampling = True
         self.last_mask: Tensor | None = None
@@ -54,18 +58,23 @@ class _Stochastic(nn.Module):
         self.register_buffer("release_probability", p)
         if self.variable == "quantal":
             with torch.no_grad():  # the same expected strengths as in the other parametrisation
-                self.weight.div_(p)
+                self.weight.div_(self._chance())
+
+    def _chance(self) -> Tensor:
+        """Return the probability with which each synapse does release."""
+        p = self.release_probability
+        return p if self.draws == "exact" else rounded(p)
 
     def expected_strength(self) -> Tensor:
         """Return p m of every synapse, with its graph to the weight."""
         if self.variable == "expected":
             return self.weight
-        return self.weight * self.release_probability
+        return self.weight * self._chance()
 
     def _gain(self) -> Tensor:
         """Return what a release multiplies the weight with."""
         if self.variable == "expected":
-            return self.weight / self.release_probability
+            return self.weight / self._chance()
         return self.weight
 
     def draw(self, *leading: int) -> Tensor:
@@ -81,15 +90,12 @@ class _Stochastic(nn.Module):
         Tensor
             Of the weight's type, shape (*leading, *weight.shape).
         """
-        p = self.release_probability
-        uniform = torch.rand(
-            (*leading, *p.shape), generator=self.generator, dtype=p.dtype, device=p.device
-        )
-        return (uniform < p).to(p.dtype)
+        return releases(self._chance(), leading, self.generator)
 
     def extra_repr(self) -> str:
         """Return the settings beyond those of the plain layer."""
         kind = f"mask={self.mask_kind}, variable={self.variable}"
+        kind += "" if self.draws == "exact" else f", draws={self.draws}"
         return f"{super().extra_repr()}, {kind}"
 
 
@@ -120,6 +126,11 @@ class StochasticLinear(_Stochastic, nn.Linear):  # type: ignore[misc]  # one wei
     generator : torch.Generator or None
         Source of the masks; None for torch's own, which the training loop seeds and saves in
         its checkpoints. A generator given here is in no checkpoint, and measuring draws from it.
+    draws : {"exact", "16-bit"}
+        Whether a synapse releases with p as it is stored, or with p rounded to the nearest of
+        1/65536, 2/65536, ..., 1: off by at most 2**-17, or 2**-16 if p < 2**-17, where it is
+        rounded up. Strengths are divided by the rounded p, so that means stay exact. As exact
+        numbers are drawn no further than they must be, rounding saves no time on the CPU.
     device, dtype
         As for ``torch.nn.Linear``.
 
@@ -149,11 +160,12 @@ class StochasticLinear(_Stochastic, nn.Linear):  # type: ignore[misc]  # one wei
         variable: Variable = "expected",
         *,
         generator: torch.Generator | None = None,
+        draws: Draws = "exact",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
-        self._set_up(release_probability, mask, variable, generator)
+        self._set_up(release_probability, mask, variable, generator, draws)
 
     def forward(self, inputs: Float[Tensor, "sample in"]) -> Float[Tensor, "sample out"]:
         """Return outputs under freshly drawn releases, in training and evaluation alike.
@@ -211,6 +223,8 @@ class StochasticConv2d(_Stochastic, nn.Conv2d):  # type: ignore[misc]  # one wei
         What ``weight`` holds.
     generator : torch.Generator or None
         Source of the masks.
+    draws : {"exact", "16-bit"}
+        As in :class:`StochasticLinear`.
     device, dtype
         As for ``torch.nn.Conv2d``.
 
@@ -241,23 +255,15 @@ class StochasticConv2d(_Stochastic, nn.Conv2d):  # type: ignore[misc]  # one wei
         variable: Variable = "expected",
         *,
         generator: torch.Generator | None = None,
+        draws: Draws = "exact",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         nn.Conv2d.__init__(
-            self,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            device=device,
-            dtype=dtype,
-        )
-        self._set_up(release_probability, mask, variable, generator)
+            self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
+            device=device, dtype=dtype,
+        )  # fmt: skip
+        self._set_up(release_probability, mask, variable, generator, draws)
 
     def forward(self, inputs: Float[Tensor, "sample channel y x"]) -> Tensor:
         """Return outputs under freshly drawn releases, in training and evaluation alike.

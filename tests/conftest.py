@@ -27,6 +27,11 @@ _HOOKED = [
     "sandbox.training.objective",
     "sandbox.training.samples",
     "sandbox.training.tasks",
+    "synapses._short_term",
+    "synapses._trains",
+    "synapses.probability_gradients",
+    "synapses.quantal",
+    "synapses.traces",
 ]
 install_import_hook(_HOOKED, "house_typecheck.typechecked")
 

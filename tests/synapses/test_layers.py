@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from synapses import _masks, layers
 from synapses.derivations import masked_gradient, release_walk
 from synapses.layers import StochasticConv2d, StochasticLinear, mean_weights, stochastic_layers
 
@@ -51,6 +52,75 @@ def test_releases_follow_their_own_probabilities():
     pairs = zip(counts.flatten().tolist(), p.flatten().tolist(), strict=True)
     smallest = min(stats.binomtest(int(k), 2000, chance).pvalue for k, chance in pairs)
     assert smallest * 12 > 1e-3
+
+
+class Scripted:
+    """Stands in for a generator: hands out bytes and then numbers that the test has chosen."""
+
+    def __init__(self, monkeypatch, digits, rest):
+        self.rest, self.asked = rest, []
+        monkeypatch.setattr(_masks, "_bytes", lambda shape, _: torch.tensor(digits).reshape(shape))
+        monkeypatch.setattr(torch, "rand", self.rand)
+
+    def rand(self, size, *, generator, dtype):
+        self.asked.append(size)
+        return torch.full((size,), self.rest, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_synapse_releases_where_the_number_is_below_p(monkeypatch, dtype):
+    # the number is (digits + rest) / 256; every p against all first digits
+    p = torch.tensor([1e-9, 0.001, 0.25, 0.3, 0.7, 1 - 2.0**-20, 1.0], dtype=dtype)
+    for rest in (0.0, 0.19, 0.79, 0.81, 1 - 2.0**-24):
+        digits = np.arange(256, dtype=np.uint8)
+        script = Scripted(monkeypatch, np.repeat(digits, 7), rest)
+        found = _masks.releases(p, (256,), None)
+        exact = (digits[:, None].astype(float) + float(np.float32(rest))) / 256
+        np.testing.assert_array_equal(found.numpy() == 1, exact < p.double().numpy())
+        assert set(found.unique().tolist()) == {0.0, 1.0}
+        # only where the first digits are those of p: not for 64/256, nor for certain release
+        assert script.asked == [5]
+
+
+def test_rounded_probabilities_are_near_and_never_zero():
+    p = torch.cat([torch.rand(1000, generator=seeded(6)), torch.tensor([1e-30, 2.0**-17, 1.0])])
+    found = _masks.rounded(p)
+    assert torch.equal(found * 65536, (found * 65536).round())
+    assert (found - p)[:-3].abs().max() <= 2.0**-17
+    assert found[-3:].tolist() == [2.0**-16, 2.0**-16, 1.0]
+
+
+@pytest.mark.parametrize("variable", ["expected", "quantal"])
+def test_sixteen_bits_release_and_divide_by_the_same_probability(monkeypatch, variable):
+    p, near = 0.3, round(0.3 * 65536) / 65536
+    options = {"release_probability": p, "variable": variable, "dtype": torch.float64}
+    layer = StochasticLinear(3, 2, draws="16-bit", **options)
+    plain = StochasticLinear(3, 2, **options)
+    assert "draws=16-bit" in repr(layer)
+    assert "draws" not in repr(plain)
+    seen = []
+    monkeypatch.setattr(
+        layers, "releases", lambda p, leading, _: seen.append(p) or torch.ones(leading + p.shape)
+    )
+    x = torch.randn(4, 3, dtype=torch.float64)
+    y = layer(x) - layer.bias
+    assert (seen[0] == near).all()
+    torch.testing.assert_close(near * y, x @ layer.expected_strength().T)
+    assert (layer.release_probability == p).all()
+    with pytest.raises(ValueError, match="draws = '8-bit': must be one of 'exact', '16-bit'"):
+        StochasticLinear(3, 2, draws="8-bit")
+
+
+def test_masks_repeat_with_the_state_of_the_generator():
+    generator = seeded(9)
+    layer = StochasticLinear(40, 30, release_probability=0.3, generator=generator)
+    layer.draw()
+    state = generator.get_state()
+    first = [layer.draw(), layer.draw(2)]
+    generator.set_state(state)
+    assert all(map(torch.equal, first, [layer.draw(), layer.draw(2)]))
+    assert first[1].shape == (2, 30, 40)
+    assert not torch.equal(*first[1])
 
 
 @pytest.mark.parametrize("variable", ["expected", "quantal"])

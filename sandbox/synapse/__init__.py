@@ -1,0 +1,1 @@
+"""What ``sandbox synapse`` does: release on a spike train, its table and its figures."""
