@@ -31,6 +31,11 @@ def _cuda() -> bool:
     return bool(importlib.import_module("torch").cuda.is_available())
 
 
+def _sjostrom() -> bool:
+    table = importlib.import_module("sandbox.claims.schug2021presynaptic._sjostrom_table")
+    return table.at_hand() is not None
+
+
 def _data(name: str) -> Callable[[], bool]:
     # the bench lies beneath the data: only a claim that needs them asks
     return lambda: importlib.import_module("sandbox.training.data").at_hand(name) is not None
@@ -43,6 +48,11 @@ NEEDS: dict[str, Need] = {
     "fashion-mnist": Need(_data("fashion-mnist"), "sandbox data fashion-mnist names every way"),
     "mnist": Need(_data("mnist"), "sandbox data mnist names every way"),
     "cifar10": Need(_data("cifar10"), "sandbox data cifar10 names every way"),
+    "sjostrom2001": Need(
+        _sjostrom,
+        "put Sjostrom2001_LTP_schug.csv and Sjostrom2001_LTD_schug.csv into FOLDER/sjostrom2001"
+        " and set SANDBOX_DATA=FOLDER",
+    ),
 }
 """Known needs by name."""
 

@@ -34,6 +34,9 @@ UNDERIVED = {
     "training/resume-equals-uninterrupted",
     "schug2021presynaptic/perceptron-table",
     "schug2021presynaptic/perceptron-controls",
+    "schug2021presynaptic/injected-uniforms",
+    "schug2021presynaptic/bridge-releases",
+    "schug2021presynaptic/sjostrom-correlation",
 }
 
 

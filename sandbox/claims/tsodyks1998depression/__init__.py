@@ -1,0 +1,3 @@
+"""Tsodyks, Pawelzik & Markram (1998): synapses that depress and facilitate."""
+
+READING_ORDER = ("regular", "poisson")
