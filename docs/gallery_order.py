@@ -16,6 +16,7 @@ READING_ORDER = (
     "plot_mean_variance.py",
     "plot_release_probabilities.py",
     "plot_engine_agreement.py",
+    "plot_energy_accuracy.py",
 )
 
 

@@ -37,6 +37,8 @@ UNDERIVED = {
     "schug2021presynaptic/injected-uniforms",
     "schug2021presynaptic/bridge-releases",
     "schug2021presynaptic/sjostrom-correlation",
+    "schug2021presynaptic/energy-ordering",
+    "schug2021presynaptic/program-against-printed",
 }
 
 

@@ -18,10 +18,6 @@ PAPER = Paper(
 }""",
     not_attempted=[
         (
-            "Release plasticity carries more information per unit of energy than fixed release.",
-            "Needs the energy models, which are not built yet.",
-        ),
-        (
             "Presynaptic consolidation helps on Split and Permuted MNIST and Fashion-MNIST.",
             "Needs hours of training and the energy models' presets, which are not built yet.",
         ),
