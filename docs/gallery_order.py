@@ -15,6 +15,8 @@ READING_ORDER = (
     "plot_synapse_traces.py",
     "plot_mean_variance.py",
     "plot_release_probabilities.py",
+    "plot_release_histogram.py",
+    "plot_presynaptic_forgetting.py",
     "plot_engine_agreement.py",
     "plot_energy_accuracy.py",
 )

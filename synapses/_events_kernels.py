@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from synapses._barrier_kernels import meet
 from synapses._cells_kernels import (
     Cells,
     State,
@@ -35,7 +36,8 @@ class Spikes(NamedTuple):
     begin: np.ndarray
     need: np.ndarray  # synapses of the spikes of the last window
     most: np.ndarray  # spikes that one window can hold
-    pending: np.ndarray  # parts that still have to release, for want of room
+    pending: np.ndarray  # window that a part still has to release in, for want of room
+    reached: np.ndarray  # last window that a part is through with, a line of cache each
 
 
 class Cut(NamedTuple):
@@ -183,9 +185,9 @@ def advance(
     spikes: Spikes, inbox: Inbox, found: np.ndarray, jumps: np.ndarray, logging: bool,
     counters: np.ndarray,
 ) -> int:  # fmt: skip
-    """Move a part through a window, release into the next and return it; a sole part goes on."""
-    # of several parts each waits for the others to come as far, and fills another copy of the
-    # inbox than the one that they may still be reading
+    """Move a part through windows, release into the next; return the one that is up to then."""
+    # the parts meet after each window, and fill another copy of the inbox than the one that
+    # some may still be reading
     while True:
         start, stop = window * width, min((window + 1) * width, never)
         move_part(
@@ -193,13 +195,19 @@ def advance(
             spikes, inbox, found, jumps, counters,
         )  # fmt: skip
         window += 1
-        if not has_room(part, parts, spikes, inbox, logging):
-            spikes.pending[part] = True
+        if has_room(part, parts, spikes, inbox, logging):
+            start, stop = stop, min(stop + width, never)
+            release_part(
+                part, parts, window, start, stop, spikes.unit, spikes.begin, synapses, sampler,
+                scratch, inbox, logging, counters,
+            )  # fmt: skip
+        else:
+            spikes.pending[part] = window
+        if parts > 1:
+            meet(spikes.reached, part, parts, window)
+        if window >= windows:
             return window
-        start, stop = stop, min(stop + width, never)
-        release_part(
-            part, parts, window, start, stop, spikes.unit, spikes.begin, synapses, sampler,
-            scratch, inbox, logging, counters,
-        )  # fmt: skip
-        if parts > 1 or window >= windows:
-            return window
+        for other in range(parts):
+            # not any window: who is ahead may have run out of room in the one after
+            if spikes.pending[other] == window:
+                return window

@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from synapses import _events_kernels as kernels
 from synapses import _release_kernels as release
+from synapses._barrier_kernels import LINE
 from synapses._cells_kernels import Cells, State
 from synapses._events_network import Network
 from theory.streams import Streams
@@ -26,6 +27,10 @@ ROOM = 1 << 16
 
 UPDATES = 1 << 26
 """State updates between two returns to the interpreter, where an interrupt is noticed."""
+
+
+FAR = 2**62
+"""A window that no run reaches."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,8 @@ class _Buffers:
             np.zeros(begin, np.int64),
             np.zeros(2 * parts, np.int64),
             most,
-            np.zeros(parts, np.bool_),
+            np.zeros(parts, np.int64),
+            np.zeros(parts * LINE, np.int64),
         )
         log = (2 * parts, ROOM if job.record_events else 0)
         copies = min(parts, 2)
@@ -195,7 +201,7 @@ class _Buffers:
                 log_step=np.empty(log, np.int64), log_synapse=np.empty(log, np.int64)
             )
         self.inbox = inbox
-        spikes.pending[:] = False
+        spikes.pending[:] = 0
 
     def finish(self, found: Found) -> None:
         """Take out what is left."""
@@ -238,11 +244,15 @@ def run(job: Job) -> dict[str, Any]:
     where, jumps = np.empty(count, np.int64), np.empty(count)
 
     def advance(part: int, window: int, until: int) -> int:
-        return kernels.advance(
-            part, parts, window, until, job.delay, job.steps, cells, state, cut, synapses,
-            sampler, buffers.scratch, buffers.spikes, buffers.inbox, where, jumps,
-            job.record_events, counters,
-        )  # fmt: skip
+        try:
+            return kernels.advance(
+                part, parts, window, until, job.delay, job.steps, cells, state, cut, synapses,
+                sampler, buffers.scratch, buffers.spikes, buffers.inbox, where, jumps,
+                job.record_events, counters,
+            )  # fmt: skip
+        except BaseException:
+            buffers.spikes.reached[part * LINE] = FAR  # or else the others wait for ever
+            raise
 
     windows = -(-job.steps // job.delay)
     together = max(1, UPDATES // (count * job.delay))
@@ -251,7 +261,11 @@ def run(job: Job) -> dict[str, Any]:
         while window < windows:
             until = min(windows, window + together)
             others = [pool.submit(advance, part, window, until) for part in range(1, parts)]
-            following = advance(0, window, until)
+            try:
+                following = advance(0, window, until)
+            except BaseException:
+                buffers.spikes.reached[0] = FAR  # an interrupt may come before the call as well
+                raise
             for other in others:
                 other.result()
             window = following

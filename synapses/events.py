@@ -156,7 +156,7 @@ def simulate(
         Numbers in [0, 1) to use in place of drawn ones, with ``per-synapse`` only: a
         spike that reaches synapse k in step n releases if ``uniforms[n, k]`` < p.
     threads : int
-        How many threads share the network. They meet twice in every delay, so that short
+        How many threads share the network. They meet once in every delay, so that short
         delays and small networks gain nothing.
     record_events : bool
         Whether to keep every arrival of a spike at a synapse.

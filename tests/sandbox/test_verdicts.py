@@ -37,6 +37,11 @@ UNDERIVED = {
     "schug2021presynaptic/injected-uniforms",
     "schug2021presynaptic/bridge-releases",
     "schug2021presynaptic/sjostrom-correlation",
+    "schug2021presynaptic/consolidation-against-controls",
+    "schug2021presynaptic/ablations",
+    "schug2021presynaptic/fisher-relation",
+    "schug2021presynaptic/fisher-within",
+    "schug2021presynaptic/lesion-ordering",
     "schug2021presynaptic/energy-ordering",
     "schug2021presynaptic/program-against-printed",
 }

@@ -9,10 +9,12 @@ from sandbox.training.checkpoint import Checkpoints, read_state
 from sandbox.training.data import load
 from sandbox.training.loop import fit
 from sandbox.training.plan import Plan
-from sandbox.training.tasks import split_tasks
+from sandbox.training.tasks import permuted_tasks, split_tasks
 from synapses import PresynapticRule
+from synapses.ablations import AblatedLinear
 from synapses.consolidation import PresynapticOptimizer
 from synapses.layers import StochasticConv2d, StochasticLinear
+from synapses.networks import Averaged, MaskGenerators
 from theory.streams import Streams
 
 RULE = PresynapticRule(0.0520, 0.0516, 0.001, p_freeze=0.9353, variant="program")
@@ -145,6 +147,72 @@ def test_a_cut_run_on_tasks_resumes_to_the_same_bits(tmp_path):
     inner = [state["optimizer"]["inner"]["state"] for state in (whole, resumed)]
     for number, saved in inner[0].items():
         assert torch.equal(saved["momentum_buffer"], inner[1][number]["momentum_buffer"])
+
+
+@pytest.mark.parametrize("cut", [8, 30, 51])
+@pytest.mark.parametrize("own", [False, True])
+def test_continuous_tasks_with_averaged_tests_and_own_masks_resume(tmp_path, own, cut):
+    stream = permuted_tasks(load("digits"), 2, streams=Streams(0), blend=0.125)
+
+    def run(name, stop=None, *, resume=False):
+        torch.manual_seed(0)
+        masks = torch.Generator().manual_seed(9) if own else None
+        net = nn.Sequential(
+            AblatedLinear(64, 12, "ghost", generator=masks), nn.ReLU(),
+            StochasticLinear(12, 10, generator=masks),
+        )  # fmt: skip
+        model = Averaged(net, samples=3)
+
+        def interrupt(now):
+            if now.step == stop:
+                raise InterruptedError
+
+        places = Checkpoints(tmp_path / name, seconds=1e9, steps=7)
+        try:
+            history = fit(
+                model, stream, PresynapticOptimizer(model, RULE, lr=0.02),
+                Plan(epochs=2, batch_size=100), streams=Streams(0), hooks={"step": interrupt},
+                stateful={"masks": MaskGenerators(model)} if own else None,
+                checkpoints=places, resume=resume,
+            )  # fmt: skip
+        except InterruptedError:
+            return None
+        return read_state(places.file), history.accuracy_matrix().values
+
+    whole, accuracies = run("whole")
+    assert run("cut", cut) is None
+    resumed, again = run("cut", resume=True)
+    for key, value in whole["model"].items():
+        assert torch.equal(value, resumed["model"][key]), key
+    np.testing.assert_array_equal(again, accuracies)
+    assert torch.equal(whole["random"]["cpu"], resumed["random"]["cpu"])
+    if own:
+        states = [state["stateful"]["masks"]["states"] for state in (whole, resumed)]
+        assert len(states[0]) == 1  # one generator of two layers
+        assert torch.equal(states[0][0], states[1][0])
+
+
+def test_masks_of_their_own_are_in_no_checkpoint_unless_asked_for(tmp_path):
+    def run(name, stop=None, *, resume=False):
+        torch.manual_seed(0)
+        net = StochasticLinear(64, 10, generator=torch.Generator().manual_seed(9))
+
+        def interrupt(now):
+            if now.step == stop:
+                raise InterruptedError
+
+        options = {"checkpoints": Checkpoints(tmp_path / name, seconds=1e9, steps=3)}
+        try:
+            fit(
+                net, load("digits"), PresynapticOptimizer(net, RULE, lr=0.02), Plan(epochs=1),
+                streams=Streams(0), hooks={"step": interrupt}, resume=resume, **options,
+            )  # fmt: skip
+        except InterruptedError:
+            return None
+        return net.weight.detach()
+
+    assert run("cut", 7) is None
+    assert not torch.equal(run("whole"), run("cut", resume=True))
 
 
 def test_a_run_does_not_go_on_under_another_rule(tmp_path):

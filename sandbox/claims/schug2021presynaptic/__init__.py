@@ -1,3 +1,14 @@
 """Schug, Benzing & Steger (2021): presynaptic stochasticity improves energy efficiency."""
 
-READING_ORDER = ("rule", "perceptron", "engines", "gradients", "energy", "quantal", "spiking", "sjostrom")
+READING_ORDER = (
+    "rule",
+    "perceptron",
+    "energy",
+    "forgetting",
+    "importance",
+    "gradients",
+    "engines",
+    "quantal",
+    "spiking",
+    "sjostrom",
+)
