@@ -27,7 +27,7 @@ from synapses.layers import stochastic_layers
 from synapses.networks import stochastic_mlp
 from theory.streams import Streams
 
-TASKS, EVERY = 4, 8
+TASKS, EVERY = 3, 6
 streams = Streams(1)
 stream = permuted_tasks(load("digits", scaling="standard"), TASKS, streams=streams)
 net = stochastic_mlp((64, 64, 64, 10), streams=streams)

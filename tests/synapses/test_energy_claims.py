@@ -11,24 +11,13 @@ from sandbox.claims.schug2021presynaptic._energy_derivations import (
     release_energy,
 )
 from sandbox.training.data import at_hand, load
-from sandbox.training.models import mlp
 from synapses.energy import EnergyModel
-from synapses.layers import mean_weights
+from synapses.networks import stochastic_mlp
 from theory.streams import Streams
 
 
-def test_a_stochastic_twin_has_the_same_mean():
-    plain = mlp([6, 5, 3], streams=Streams(2))
-    twin = networks.stochastic(plain, 0.4)
-    inputs = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-    with mean_weights(twin):
-        assert torch.equal(twin(inputs), plain(inputs))
-    assert (twin[0].release_probability == 0.4).all()
-    assert twin[0].weight is not plain[0].weight
-
-
 def test_every_batch_of_answers_has_a_mask_of_its_own():
-    twin = networks.stochastic(mlp([6, 3], streams=Streams(2)), 0.4)
+    twin = stochastic_mlp([6, 3], streams=Streams(2), release_probability=0.4)
     samples = load("digits").train[:250]
     flat = type(samples)(np.ones((250, 6), np.float32), samples.targets)
     torch.manual_seed(0)

@@ -14,13 +14,13 @@ from torch import nn
 
 from sandbox.training.data import load
 from sandbox.training.loop import fit
-from sandbox.training.models import mlp
 from sandbox.training.plan import Plan
 from sandbox.training.samples import Dataset, Samples
 from synapses import PresynapticRule
 from synapses.consolidation import PresynapticOptimizer
 from synapses.energy import EnergyModel, bits_per_energy
-from synapses.layers import StochasticLinear, stochastic_layers
+from synapses.layers import stochastic_layers
+from synapses.networks import stochastic_mlp
 from theory.streams import Streams
 from theory.task_information import task_information
 
@@ -87,24 +87,6 @@ def pooled(name: str, side: int) -> Dataset:
     return replace(data, train=smaller(data.train), test=smaller(data.test), shape=(height, width))
 
 
-def stochastic(network: nn.Sequential, release_probability: float) -> nn.Sequential:
-    """Return a network with the same weights whose synapses release at random."""
-    layers: list[nn.Module] = []
-    for layer in network:
-        if isinstance(layer, nn.Linear):
-            twin = StochasticLinear(
-                layer.in_features,
-                layer.out_features,
-                release_probability=release_probability,
-                device=layer.weight.device,
-            )
-            twin.load_state_dict(layer.state_dict(), strict=False)
-            layers.append(twin)
-        else:
-            layers.append(layer)
-    return nn.Sequential(*layers)
-
-
 @contextmanager
 def seeded(seed: int) -> Yields[None]:
     """Draw torch's numbers from a seed for a while."""
@@ -113,7 +95,7 @@ def seeded(seed: int) -> Yields[None]:
         yield
 
 
-def answers(network: nn.Sequential, samples: Samples, passes: int) -> np.ndarray:
+def answers(network: nn.Module, samples: Samples, passes: int) -> np.ndarray:
     """Return softmax probabilities (pass, sample, output), a new mask for every batch."""
     place = next(network.parameters())
     inputs = torch.tensor(samples.inputs, device=place.device)
@@ -131,17 +113,16 @@ def trained(item: dict[str, Any]) -> dict[str, float]:
     own = Streams(item["seed"])
     data = pooled(setting.data, setting.pooling)
     widths = (data.train.inputs.shape[1], *setting.hidden, 10)
-    network = mlp(widths, streams=own, device=item["device"])
+    start = {"deterministic": None, "fixed": FIXED}.get(item["kind"], 0.25)
+    network = stochastic_mlp(widths, streams=own, release_probability=start, device=item["device"])
     optimizer: Optimizer
     if item["kind"] == "deterministic":
         rate = setting.certain_rate
         optimizer = torch.optim.SGD(network.parameters(), rate, weight_decay=item["decay"])
     elif item["kind"] == "fixed":
-        network = stochastic(network, FIXED)
         # as in the authors' program, biases of both controls are trained
         optimizer = torch.optim.SGD(network.parameters(), setting.rate, weight_decay=item["decay"])
     else:
-        network = stochastic(network, 0.25)
         rule = PresynapticRule(0.07, 0.07, g_lim=0.001, variant=item["kind"], rate_modulation=False)
         optimizer = PresynapticOptimizer(network, rule, setting.rate, weight_decay=item["decay"])
     plan = Plan(epochs=setting.epochs, batch_size=BATCH, evaluate_every=setting.epochs)

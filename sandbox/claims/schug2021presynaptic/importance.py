@@ -35,6 +35,7 @@ def trained(run: Run, seeds: int = 6) -> Trained:
     from synapses.presets import preset
     from theory.streams import Streams
 
+    count = run.pick(quick=seeds, full=3)
     published = preset("energy/program")
     rule, rate, decay, widths = published.rule, published.learning_rate, 0.01, published.widths
     plan = Plan(epochs=published.epochs, batch_size=published.batch_size)
@@ -43,7 +44,7 @@ def trained(run: Run, seeds: int = 6) -> Trained:
         rate, decay, widths = 0.1, 0.005, (64, 64, 10)
         plan = Plan(epochs=20, batch_size=64)
     data = load(run.pick(quick="digits", full="mnist-5k", paper="mnist"), scaling="standard")
-    own = [Streams(seed) for seed in range(run.pick(quick=seeds, full=3))]
+    own = [Streams(run.seeds.integer("networks", k)) for k in range(count)]
     networks = [stochastic_mlp(widths, streams=streams) for streams in own]
 
     def optimizer(model: nn.Module) -> torch.optim.Optimizer:
