@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
+from synapses.ablations import AblatedLinear
 from synapses.layers import StochasticLinear, stochastic_layers
 from theory.checks import as_matrix, shown
 
@@ -102,12 +103,17 @@ def single(module: nn.Module) -> StochasticLinear:
 
 
 def _linear(name: str, layer: Any) -> StochasticLinear:
-    """Refuse convolutions, and releases by rounded probabilities."""
+    """Refuse convolutions, ablated layers, and releases by rounded probabilities."""
     which = f"layer {name!r}" if name else "layer"
     if not isinstance(layer, StochasticLinear):
         raise ValueError(
             f"{which} is a {type(layer).__name__}: must be a StochasticLinear, as the"
             " places of an image share its weights and their releases, which synapses do not"
+        )
+    if isinstance(layer, AblatedLinear):
+        raise ValueError(
+            f"{which} has ablation = {layer.ablation!r}: must be a plain StochasticLinear, as other"
+            " engines release by p, in amplitudes that p normalises"
         )
     if layer.draws != "exact":
         raise ValueError(

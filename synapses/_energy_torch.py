@@ -51,10 +51,10 @@ def axes_of(layer: nn.Linear | nn.Conv2d) -> tuple[str, ...]:
 
 
 def moments_of(layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Return expected strength and release probability of every synapse, in float64."""
+    """Return expected strength and chance of a release of every synapse, in float64."""
     if isinstance(layer, StochasticLinear | StochasticConv2d):
         strength = layer.expected_strength().detach().double().cpu()
-        return strength, layer.release_probability.double().cpu()
+        return strength, layer._chance().double().cpu()
     strength = layer.weight.detach().double().cpu()
     return strength, torch.ones_like(strength)
 
@@ -87,6 +87,8 @@ def observed(model: nn.Module, inputs: Any, see: Seen, *, gradients: bool = Fals
         raise ValueError(
             f"inputs = {shown(inputs)}: must be a tensor of presentations, (sample, ...)"
         )
+    if not bool(inputs.isfinite().all()):
+        raise ValueError("inputs: every entry must be finite")
     handles = []
     for name, layer in synaptic_layers(model).items():
 

@@ -29,6 +29,8 @@ def fit_parabola(samples: list[ndarray], quantal_cv: float, noise: float) -> Par
     sizes = np.array([len(sample) for sample in samples])
     means = np.array([sample.mean() for sample in samples])
     totals = np.array([sample.var(ddof=1) for sample in samples])
+    if (np.sqrt(totals) <= 1e-12 * np.abs(means)).all():
+        raise ValueError("amplitudes: do not vary in any condition; a parabola needs variances")
     variances = totals - noise
     # the square of a sample's mean overestimates the mean's square by the variance over n
     columns = np.stack([means, totals / sizes - means**2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,8 +132,10 @@ def content_from_failures(
 
     def content(failing: float) -> float:
         """Return the content at a share of failures."""
-        if count is None:
-            return float(-np.log(failing)) if failing > 0 else np.inf
-        return float(count * (1 - failing ** (1 / count)))
+        if failing == 0:
+            return math.inf if count is None else float(count)
+        quanta = math.log(1 / failing)
+        # 1 - F^(1/N) itself loses its digits where N is large
+        return quanta if count is None else count * abs(math.expm1(-quanta / count))
 
     return Interval(content(none / total), content(share.high), content(share.low))

@@ -118,6 +118,12 @@ class AblatedLinear(StochasticLinear):
         elif self.ablation == "ghost":
             self.weight.mul_(self.release_probability / self.mask_probability)
 
+    def _chance(self) -> Tensor:
+        """Return the probability with which each synapse does release."""
+        if self.ablation == "unnormalised":
+            return super()._chance()
+        return torch.full_like(self.release_probability, self.mask_probability)
+
     def expected_strength(self) -> Tensor:
         """Return the mean effective weight of every synapse."""
         if self.ablation == "ghost":

@@ -249,6 +249,8 @@ class EnergyModel:
     def _cost_at_rest(self, name: str, mean: ndarray, p: ndarray) -> ndarray:
         """Return the cost at rest of every synapse."""
         size = np.abs(mean)
+        if not np.isfinite(size).all():
+            raise ValueError(f"network: {name} has strengths that are no finite numbers")
         if self.kind == "strength":
             return np.asarray(size)
         with np.errstate(divide="ignore", invalid="ignore"):

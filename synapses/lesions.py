@@ -141,7 +141,8 @@ def diagonal_fisher(
     Raises
     ------
     ValueError
-        If there is no stochastic layer, no sample, or not one target a sample.
+        If there is no stochastic layer, no sample, not one target a sample, or an input is not
+        finite.
 
     References
     ----------
@@ -161,6 +162,8 @@ def diagonal_fisher(
             f"inputs and targets have shapes {tuple(inputs.shape)} and {tuple(targets.shape)}: must"
             " be (sample, in) and (sample,), with one sample or more"
         )
+    if not bool(inputs.isfinite().all()):
+        raise ValueError("inputs: every entry must be finite")
     as_integer("chunk", chunk, low=1)
     names = {f"{name}.weight" if name else "weight": name for name in layers}
     weights = {weight: layers[name].weight.detach() for weight, name in names.items()}
@@ -181,8 +184,9 @@ def diagonal_fisher(
             for weight, slope in each(weights, inputs[rows], targets[rows]).items():
                 total[weight] += slope.square().sum(dim=0)
     found = {}
+    copies = _layers(model.requires_grad_())  # of frozen weights too
     for weight, name in names.items():
-        layer = layers[name]
+        layer = copies[name]
         with torch.enable_grad():  # what one unit of the weight is worth in strength
             worth = torch.autograd.grad(layer.expected_strength().sum(), layer.weight)[0]
         found[name] = total[weight] / (len(inputs) * worth.square())

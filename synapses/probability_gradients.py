@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from synapses.ablations import AblatedLinear
 from synapses.layers import StochasticConv2d, StochasticLinear, stochastic_layers
 from theory.checks import as_integer, one_of, shown
 
@@ -79,7 +80,7 @@ def release_gradient(
     wherever the loss is not linear in the releases, by more samples as by few, and may have the
     wrong sign.
 
-    **Shapes and units.** Loss per unit of probability.
+    **Shapes and units.** Loss per unit of probability; at the rounded one for 16-bit draws.
 
     Parameters
     ----------
@@ -106,9 +107,9 @@ def release_gradient(
     Raises
     ------
     ValueError
-        If the model has no stochastic layer or draws nothing, a release probability is 1 (the
-        likelihood ratio never sees what a failure would do), or the loss is not one finite
-        number.
+        If the model has no stochastic layer or draws nothing, a layer is a ghost, a release
+        probability is 1 (the likelihood ratio never sees what a failure would do), or the loss
+        is not one finite number.
 
     References
     ----------
@@ -137,7 +138,12 @@ def release_gradient(
     if samples is not None:
         samples = as_integer("samples", samples, low=2)
     for name, layer in layers.items():
-        certain = int((layer.release_probability == 1).sum())
+        if isinstance(layer, AblatedLinear) and layer.ablation != "unnormalised":
+            raise ValueError(
+                f"layer {name!r} has ablation = {layer.ablation!r}: its release probability does not"
+                " decide who releases; must be a layer whose does"
+            )
+        certain = int((layer._chance() == 1).sum())
         if certain and method == "likelihood-ratio":
             raise ValueError(
                 f"release_probability of layer {name!r} is 1 at {certain} synapses: the likelihood"
@@ -212,11 +218,18 @@ def _watched(
 ) -> Generator[None]:
     """Let the layers draw through ``draws``; put everything back in the end."""
     kept = {
-        name: (layer.release_probability, layer.generator, layer.last_mask, vars(layer).get("draw"))
+        name: (
+            layer.release_probability,
+            layer.generator,
+            layer.last_mask,
+            layer.draws,
+            vars(layer).get("draw"),
+        )
         for name, layer in layers.items()
     }
     for name, layer in layers.items():
-        draws.leaves[name] = layer.release_probability
+        draws.leaves[name] = layer._chance()
+        layer.draws = "exact"  # rounding, which is done, has no gradient
         layer.generator = generator or layer.generator
 
         vars(layer)["draw"] = partial(draws.take, name, layer.draw)
@@ -224,7 +237,8 @@ def _watched(
         yield
     finally:
         for name, layer in layers.items():
-            layer.release_probability, layer.generator, layer.last_mask, own = kept[name]
+            p, layer.generator, layer.last_mask, layer.draws, own = kept[name]
+            layer.release_probability = p
             del vars(layer)["draw"]
             if own is not None:
                 vars(layer)["draw"] = own

@@ -170,4 +170,5 @@ def _edges(laws: list[ReleaseModel]) -> ndarray:
     q, fixed = laws[0].quantal_size, laws[0].quantal_cv == 0
     width = q if fixed else q / BINS
     count = laws[0].sites + 1 if fixed else int(np.ceil(top / width)) + 1
+    count = max(count, 2)  # without release there is one bin, which gives the open one no width
     return np.append((np.arange(count) - 0.5) * width, np.inf)

@@ -288,3 +288,11 @@ def test_help_loads_nothing_heavy():
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr.strip()) == (0, "[]")
+
+
+@pytest.mark.parametrize("flags", [("--release-probability", "0"),
+                                   ("--release-probability", "0", "--quantal-cv", "0")])  # fmt: skip
+def test_a_synapse_that_never_releases_is_drawn_as_well(flags, sandbox):
+    sandbox(*calling("binomial", *flags, "--trials", "5"))
+    summary = json.loads((RUN / "summary.json").read_text())
+    assert summary["failures"] == {"measured": 1.0, "theory": 1.0}

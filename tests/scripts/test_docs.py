@@ -71,6 +71,9 @@ def test_the_synapses_page_runs_from_top_to_bottom():
         exec(block, names)
     assert abs(names["draws"].mean() - names["model"].mean()) < 0.02
     assert names["optimizer"].rule is names["rule"]
+    assert names["trainer"].rule.p_up == 0.0516  # as printed
+    assert names["fit"].sites.low < 5 < names["fit"].sites.high
+    assert names["run"].total_releases == names["run"].operations.releases
 
 
 def test_the_claim_of_the_bench_page_holds(tmp_path, capfd):

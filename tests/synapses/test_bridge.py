@@ -7,6 +7,7 @@ from brian_run import QUIET, clockwork, quiet_brian2
 from torch import nn
 
 from synapses import PresynapticRule, ReleaseModel
+from synapses.ablations import AblatedLinear
 from synapses.brian import presynaptic_rule, stochastic_synapses
 from synapses.bridge import Learning, from_brian, inject_uniforms, to_brian, to_events
 from synapses.consolidation import PresynapticOptimizer
@@ -346,5 +347,18 @@ def test_numbers_that_do_not_fit_torch_are_refused():
     with (
         pytest.raises(ValueError, match="layer has mask = 'example': must be 'batch'"),
         inject_uniforms(layer(mask="example"), np.zeros((1, IN * OUT))),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("ablation", ["ghost", "clean ghost", "unnormalised"])
+def test_ablated_layers_release_otherwise_and_are_refused(ablation):
+    ablated = AblatedLinear(2, 1, ablation, bias=False)
+    message = "must be a plain StochasticLinear"
+    with pytest.raises(ValueError, match=message):
+        to_events(ablated, Neurons(1, 0.02, 0.0, 0.0, 0.01), unit_volt=1e-3, delay_s=1e-3)
+    with (
+        pytest.raises(ValueError, match=message),
+        inject_uniforms(ablated, np.array([[0.2, 0.7]])),
     ):
         pass

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from synapses.ablations import AblatedLinear
 from synapses.energy import (
     ATP_CONSTANTS,
     EXPONENTS,
@@ -273,3 +274,33 @@ MODEL = EnergyModel("releases")
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("ablation", ["ghost", "clean ghost"])
+def test_ghosts_cost_what_they_do_and_not_what_p_says(ablation):
+    layer = AblatedLinear(3, 2, ablation, dtype=F64, mask_probability=0.4)
+    layer.release_probability.fill_(0.9)
+    spent = EnergyModel("releases").of(layer, inputs=torch.ones(5, 3, dtype=F64))
+    assert spent.total == pytest.approx(3 * 2 * 0.4)
+    generator = torch.Generator().manual_seed(0)
+    layer.generator = generator
+    drawn = torch.stack([layer._gain() * layer.draw() for _ in range(4000)])
+    # sigma of every synapse from draws: its relative standard error is 1/sqrt(2 * 4000) = 1.1 %
+    found = EnergyModel("reliability", mechanism="trafficking").of(layer).per_synapse[""]
+    np.testing.assert_allclose(found**-0.5, drawn.std(dim=0).detach(), rtol=0.05)
+
+
+def test_rounded_probabilities_are_what_releases_are_expected_from():
+    layer = StochasticLinear(4, 1, release_probability=1e-6, draws="16-bit")
+    spent = EnergyModel("releases").of(layer, inputs=torch.ones(2, 4))
+    assert spent.total == 4 * 2**-16
+
+
+def test_no_number_makes_no_energy():
+    layer = StochasticLinear(2, 1, dtype=F64)
+    with pytest.raises(ValueError, match="inputs: every entry must be finite"):
+        EnergyModel("releases").of(layer, inputs=torch.tensor([[1.0, math.nan]], dtype=F64))
+    nn.init.constant_(layer.weight, math.nan)
+    for kind in ({"kind": "strength"}, {"kind": "reliability", "mechanism": "actin"}):
+        with pytest.raises(ValueError, match="strengths that are no finite numbers"):
+            EnergyModel(**kind).of(layer)

@@ -173,3 +173,21 @@ def test_input_sparsity_needs_no_symmetry():
     found = important_counts(StochasticLinear(3, 2, release_probability=p))[""]
     np.testing.assert_array_equal(found.inputs, [1, 0])
     np.testing.assert_array_equal(found.outputs, [0, 0, 1])
+
+
+def test_frozen_layers_have_the_same_fisher_information_and_stay_frozen():
+    net = network(variable="quantal")
+    x, y = torch.ones(3, 4, dtype=F64), torch.tensor([0, 1, 2])
+    wanted = diagonal_fisher(net, x, y)
+    net.requires_grad_(False)
+    found = diagonal_fisher(net, x, y)
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+        assert not found[name].requires_grad
+    assert not any(p.requires_grad for p in net.parameters())
+
+
+def test_no_number_has_no_fisher_information():
+    x = torch.full((3, 4), torch.nan, dtype=F64)
+    with pytest.raises(ValueError, match="inputs: every entry must be finite"):
+        diagonal_fisher(network(), x, torch.tensor([0, 1, 2]))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from synapses._estimator_derivations import likelihood_ratio
+from synapses.ablations import AblatedLinear
 from synapses.layers import StochasticConv2d, StochasticLinear, mean_weights, stochastic_layers
 from synapses.probability_gradients import release_gradient
 
@@ -301,3 +302,34 @@ def test_straight_through_takes_reliable_synapses():
 
 def test_the_derivation_holds():
     assert likelihood_ratio().check() == 6
+
+
+def test_rounded_probabilities_have_the_gradient_at_what_they_are_rounded_to():
+    layer = StochasticLinear(1, 1, bias=False, release_probability=0.3, draws="16-bit")
+    nn.init.ones_(layer.weight)
+    p = layer.release_probability
+
+    def square(net):
+        return net(torch.ones(1, 1)).square().sum()
+
+    # <L> = 1/p: without the derivative through 1/p the score alone would give + 1/p^2
+    found = release_gradient(layer, square, None)
+    rounded = round(0.3 * 2**16) / 2**16
+    assert found.gradients[""].item() == pytest.approx(-1 / rounded**2, rel=1e-6)
+    assert layer.release_probability is p
+    assert layer.draws == "16-bit"
+
+
+@pytest.mark.parametrize("ablation", ["ghost", "clean ghost"])
+def test_ghosts_do_not_release_by_their_probability(ablation):
+    layer = AblatedLinear(2, 1, ablation)
+    with pytest.raises(ValueError, match="does not decide who releases"):
+        release_gradient(layer, lambda net: net(torch.ones(1, 2)).sum(), 5)
+
+
+def test_an_unnormalised_layer_by_hand():
+    layer = AblatedLinear(1, 1, "unnormalised", bias=False)
+    nn.init.constant_(layer.weight, 3.0)
+    # <(3 r)^2> = 9 p
+    found = release_gradient(layer, lambda net: net(torch.ones(1, 1)).square().sum(), None)
+    assert found.gradients[""].item() == pytest.approx(9)

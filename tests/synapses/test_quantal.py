@@ -243,3 +243,18 @@ def test_the_derivation_holds():
     at = {N: 5, p: 0.3, q: 0.5, c: 0.3, mu: model.mean()}
     assert float(derivation.results["parabola"].subs(at)) == pytest.approx(model.variance())
     assert float(derivation.results["quantal_size"].subs(at)) == pytest.approx(0.545)
+
+
+@pytest.mark.parametrize("size", [1.0, 0.1])  # a mean of 0.1 is rounded, so the variance is not 0
+def test_amplitudes_that_never_vary_have_no_parabola(size):
+    with pytest.raises(ValueError, match="do not vary in any condition"):
+        fit_mean_variance([np.full(7, size), np.full(7, 2 * size)])
+
+
+def test_content_of_many_sites_is_that_of_unknown_ones():
+    # -N (F^(1/N) - 1) = ln 2 - (ln 2)^2/(2 N); 1 - F^(1/N) is 0 in float64 at N = 1e18
+    found = content_from_failures(5, 10, sites=10**18)
+    assert found.value == pytest.approx(math.log(2), rel=1e-14)
+    assert found.low > 0.2
+    for sites in (None, 10**18):
+        assert math.copysign(1, content_from_failures(10, 10, sites).value) == 1  # no -0.0
