@@ -71,6 +71,8 @@ def whole_decades(axes: Axes, values: list[float]) -> None:
 def plain_numbers(axes: Axes) -> None:
     """Write 0.01 and 20 rather than powers of ten on logarithmic axes of ordinary range.
 
+    Linear axes of another range have their powers of ten at every tick, not in a corner.
+
     Parameters
     ----------
     axes : matplotlib.axes.Axes
@@ -83,6 +85,9 @@ def plain_numbers(axes: Axes) -> None:
         if scale == "log" and PLAIN[0] / 2 < min(limits) and max(limits) < PLAIN[1]:
             axis.set_major_formatter(_Plain())
             axis.set_minor_formatter(_Plain())
+        largest = max(map(abs, limits))
+        if scale == "linear" and not PLAIN[0] / 10 < largest < PLAIN[1]:
+            axis.set_major_formatter("{x:g}")
 
 
 def mark_places(axes: Axes, x: np.ndarray, log: bool) -> bool:

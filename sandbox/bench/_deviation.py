@@ -56,7 +56,12 @@ def draw_deviation(
             axes.plot(spots, finite(widths[:, lines]), ls="none", marker="_", ms=9, color="0.5")
         if np.isneginf(values).all():
             axes.annotate(
-                "every error is 0", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.3"
+                "every error is 0",
+                (0.5, 0.25),
+                xycoords="axes fraction",
+                ha="center",
+                va="center",
+                color="0.3",
             )
     elif c.log:
         _spread_margins(axes, values)

@@ -194,6 +194,16 @@ def test_logarithmic_axes_have_plain_numbers_where_these_are_short():
         assert any("10^" in label for label in labels) is not bool(expected)
 
 
+@pytest.mark.parametrize("size", [1e-16, 1.0, 1e8])
+def test_linear_axes_have_their_power_of_ten_at_every_tick(size):
+    values = size * np.arange(5.0)
+    upper, _ = draw(compare(values, values, TIME)).axes
+    assert upper.yaxis.get_offset_text().get_text() == ""
+    labels = {label.get_text() for label in upper.get_yticklabels()}
+    plain = {label.removesuffix(".0").replace("\N{MINUS SIGN}", "-") for label in labels}
+    assert f"{2 * size:g}" in plain
+
+
 def test_lines_over_categories_stand_side_by_side():
     rules, net = Axis("rule", RULES.values[:2]), Axis("net", ("a", "b", "c"))
     upper, lower = draw(compare(np.ones((2, 3)), np.ones((2, 3)), rules, net), layout=False).axes
