@@ -140,8 +140,8 @@ def release_gradient(
     for name, layer in layers.items():
         if isinstance(layer, AblatedLinear) and layer.ablation != "unnormalised":
             raise ValueError(
-                f"layer {name!r} has ablation = {layer.ablation!r}: its release probability does not"
-                " decide who releases; must be a layer whose does"
+                f"layer {name!r} has ablation = {layer.ablation!r}: its release probability does"
+                " not decide who releases; must be a layer whose does"
             )
         certain = int((layer._chance() == 1).sum())
         if certain and method == "likelihood-ratio":

@@ -91,7 +91,8 @@ def facilitation_poisson(
     Raises
     ------
     ValueError
-        If a number is out of range, or u so near 1 that the hierarchy does not close.
+        If a number is out of range, or the hierarchy does not close: u is too near 1, or
+        remembers too many spikes.
 
     References
     ----------
@@ -113,11 +114,15 @@ def facilitation_poisson(
     for highest in MOMENTS[1:]:
         found = _moments(base, recovery, decay, rate, highest)
         if np.allclose(found, before, rtol=CLOSE, atol=0):
-            return found
+            u, x, release = found
+            # where digits cancel, closures may agree on what is no share, or above <u><x>
+            if 0 < x <= 1 and 0 < release <= u * x * (1 + 1e-9):
+                return found
+            break
         before = found
     raise ValueError(
         f"rate_hz = {rate:g}: too high for use = {base:g}, facilitation_s = {decay:g}; u is so"
-        f" near 1 that {MOMENTS[-1]} of its moments are not enough"
+        f" near 1, or remembers so many spikes, that {MOMENTS[-1]} of its moments are not enough"
     )
 
 
@@ -135,7 +140,8 @@ def _moments(
     matrix = np.diag(-powers / decay - 1 / recovery - rate) + rate * jump
     matrix[:-1] -= rate * jump[1:]
     closed = matrix[:-1, :-1]
-    closed[:, -1] += matrix[:-1, -1] * alone[-1] / alone[-2]
+    ratio = alone[-1] / alone[-2] if alone[-2] else 0.0  # high powers of a small u underflow
+    closed[:, -1] += matrix[:-1, -1] * ratio
     moments = np.linalg.solve(closed, -alone[:-1] / recovery)
     after = jump[1, :2]
     return float(after @ alone[:2]), float(moments[0]), float(after @ moments[:2])

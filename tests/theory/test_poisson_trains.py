@@ -92,6 +92,21 @@ def test_a_hierarchy_that_does_not_close_is_refused():
         facilitation_poisson(0.001, 0.5, 50.0, 1e6)
 
 
+@pytest.mark.bad_input
+def test_digits_that_cancel_are_no_result():
+    # closures at 192 and 384 moments agree on x = -75
+    with pytest.raises(ValueError, match="moments are not enough"):
+        facilitation_poisson(1e-3, 0.1, 10.0, 100.0)
+
+
+def test_the_smallest_use_is_without_depression():
+    # to first order in U: u = U (1 + r tau_f), x = 1 - r tau_r u; powers of u underflow
+    u, x, release = facilitation_poisson(1e-9, 0.8, 0.5, 10.0)
+    assert u == pytest.approx(6e-9, rel=1e-7)
+    assert 1 - x == pytest.approx(8 * 6e-9, rel=1e-6)
+    assert release == pytest.approx(6e-9, rel=1e-6)
+
+
 def test_the_derivation_checks_and_can_fail():
     derivation = poisson_trains()
     assert derivation.check() == 6
