@@ -41,8 +41,10 @@ def verdicts(comparisons):
 
 
 def test_windows_of_a_regular_train_hold_five_spikes():
-    found = spiking.windows("regular", 1.0, 3, 2.0, 1)
-    assert found.shape == (3, 2, 19)
+    found = spiking.windows("regular", 1.0, 3, 40.0, 1)
+    # in whole steps the neuron fires a little slower than 50 Hz: not all of 400 windows fit
+    assert found.shape[:2] == (3, 2)
+    assert 390 < found.shape[2] < 400
     assert (found == 5).all()
 
 

@@ -183,6 +183,7 @@ def windows(kind: str, p: float, units: int, seconds: float, seed: int) -> np.nd
     from synapses.events import Network, Neurons, simulate
 
     dt, width = 1e-4, 0.1
+    spikes = round(TRAIN_HZ * width)
     poisson = kind == "Poisson"
     # a neuron under constant drive fires at 50 Hz: tau ln[d / (d - threshold)] = 20 ms
     drive = 0.02 / (1 - np.exp(-1.0))
@@ -199,14 +200,16 @@ def windows(kind: str, p: float, units: int, seconds: float, seed: int) -> np.nd
     assert events is not None
     if poisson:
         window = (events.step * dt / width).astype(int)
+        whole = int(seconds / width) - 1  # the last one is cut short
     else:
         # five arrivals in a row are a window, as long as any other: the train is regular
         order = np.lexsort((events.step, events.synapse))
         arrived = np.bincount(events.synapse, minlength=2 * units)
         rank = np.arange(order.size) - np.repeat(np.cumsum(arrived) - arrived, arrived)
         window = np.empty(order.size, dtype=int)
-        window[order] = rank // round(TRAIN_HZ * width)
-    whole = int(seconds / width) - 1  # the last one is cut short
+        window[order] = rank // spikes
+        # the neuron fires a little slower than it would in continuous time
+        whole = int(arrived.min()) // spikes
     kept = events.released & (window < whole)
     place = events.synapse[kept] * whole + window[kept]
     return np.bincount(place, minlength=2 * units * whole).reshape(units, 2, whole)
