@@ -151,7 +151,7 @@ class AblatedLinear(StochasticLinear):
         Returns
         -------
         Tensor
-            0 and 1, shape (*leading, *weight.shape).
+            0 and 1, of shape ``(*leading, *weight.shape)``.
         """
         if self.ablation == "unnormalised":
             return super().draw(*leading)

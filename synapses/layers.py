@@ -88,7 +88,7 @@ class _Stochastic(nn.Module):
         Returns
         -------
         Tensor
-            Of the weight's type, shape (*leading, *weight.shape).
+            Of the weight's type, of shape ``(*leading, *weight.shape)``.
         """
         return releases(self._chance(), leading, self.generator)
 
