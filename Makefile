@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: report test lint abuse docs benchmark clean
 
 report: $(VENV)/.run ## run every claim at quick scale and write report/index.html
-	OMP_NUM_THREADS=1 $(BIN)/sandbox run --all --scale quick; status=$$?; $(BIN)/sandbox report && exit $$status # matrices are small
+	OMP_NUM_THREADS=1 $(BIN)/sandbox run --all --scale quick --workers $(WORKERS); status=$$?; $(BIN)/sandbox report && exit $$status # matrices are small
 
 test: $(VENV)/.test lint ## lint, types, contracts, spelling, tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) # the workers are the parallelism

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -146,7 +146,7 @@ def run(
     device
         Where torch experiments run.
     workers
-        Processes for sweeps inside a claim.
+        Processes: claims side by side if there are several, else the sweeps inside the one.
     out
         Folder of results.
     json
@@ -183,7 +183,7 @@ def _run(
     lines: TextIO | None,
 ) -> int:
     from sandbox.bench.needs import NEEDS
-    from sandbox.bench.runner import run_claim
+    from sandbox.bench.runner import WorkerLostError, run_claims
     from sandbox.bench.store import Store
 
     chosen = select(names, paper, everything)
@@ -198,17 +198,28 @@ def _run(
         store.key(claim, settings)  # hashes the code that is loaded, before anybody edits it
     terminal = sys.stderr.isatty()
     errors = 0
-    for number, claim in enumerate(chosen, start=1):
-        if terminal:
-            print(f"[{number}/{len(chosen)}] {claim.id} …", end="", file=sys.stderr, flush=True)
-        record = run_claim(claim, store, settings, workers=workers, show_progress=terminal)
-        errors += record.verdict == "error"
-        if terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        if lines is not None:
-            print(json.dumps(record.summary(), allow_nan=False), file=lines, flush=True)
-        else:
-            _print_record(record)
+
+    def announce(number: int) -> None:
+        if terminal and number < len(chosen):
+            line = f"[{number + 1}/{len(chosen)}] {chosen[number].id} …"
+            print(line, end="", file=sys.stderr, flush=True)
+
+    announce(0)
+    running = run_claims(chosen, store, settings, workers=workers, show_progress=terminal)
+    with closing(running) as records:
+        try:
+            for number, record in enumerate(records, start=1):
+                errors += record.verdict == "error"
+                if terminal:
+                    print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+                if lines is not None:
+                    print(json.dumps(record.summary(), allow_nan=False), file=lines, flush=True)
+                else:
+                    _print_record(record)
+                announce(number)
+        except WorkerLostError as problem:
+            print(f"sandbox: {problem}", file=sys.stderr)
+            return FAILED
     return FAILED if errors else OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Generator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,18 @@ from sandbox.bench.comparison import Comparison
 from sandbox.bench.judgement import Verdict
 from sandbox.bench.needs import missing
 from sandbox.bench.record import Record, Settings
+from sandbox.bench.registry import select
 from sandbox.bench.sources import ROOT
 from sandbox.bench.store import CACHED, Store
 from sandbox.bench.sweep import open_executor
 
-__all__ = ["environment", "run_claim"]
+__all__ = ["WorkerLostError", "environment", "run_claim", "run_claims"]
 
 RECORDED = ("numpy", "scipy", "numba", "sympy", "torch", "matplotlib", "scikit-learn")
+
+
+class WorkerLostError(RuntimeError):
+    """A process that ran claims was killed."""
 
 
 def run_claim(
@@ -74,6 +82,72 @@ def run_claim(
         if (known := _judged(store, claim, settings)) is not None:
             return known
         return _compute(claim, store, settings, workers, show_progress)
+
+
+def run_claims(
+    claims: Sequence[Claim],
+    store: Store,
+    settings: Settings | None = None,
+    *,
+    workers: int = 1,
+    show_progress: bool = False,
+) -> Generator[Record]:
+    """Run claims and yield their results in order.
+
+    Several claims share the workers, one claim a process, and their sweeps run within it; a
+    single claim has all workers for its own sweeps.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        What to run.
+    store : Store
+        Where results are kept.
+    settings : Settings or None
+        Scale, seed and device; None for ``quick``, 0 and ``cpu``.
+    workers : int
+        Processes.
+    show_progress : bool
+        Whether to draw progress bars; claims side by side draw none.
+
+    Yields
+    ------
+    Record
+        The result of the next claim, written to the store.
+
+    Raises
+    ------
+    WorkerLostError
+        If a worker was killed; what was finished is kept.
+    """
+    settings = settings or Settings()
+    if workers == 1 or len(claims) == 1:
+        for claim in claims:
+            yield run_claim(claim, store, settings, workers=workers, show_progress=show_progress)
+        return
+    with open_executor(workers) as executor:
+        waiting = [
+            executor.submit(_run_apart, claim.id, str(claim.file), store.root, settings)
+            for claim in claims
+        ]
+        for claim, future in zip(claims, waiting, strict=True):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                raise WorkerLostError(
+                    f"a worker was killed, running {claim.id} or beside it (out of memory?): what"
+                    " was finished is kept; run again with fewer workers"
+                ) from None
+
+
+def _run_apart(claim_id: str, file: str, store: Path, settings: Settings) -> Record:
+    """Find a claim by its id, or in a user's file, and run it in this process."""
+    name = claim_id if Path(file).is_relative_to(ROOT / "sandbox") else file
+    (claim,) = (one for one in select((name,), None, everything=False) if one.id == claim_id)
+    try:
+        return run_claim(claim, Store(store), settings)
+    finally:
+        ctypes.CDLL(None).fflush(None)  # a worker leaves what compiled code has printed unwritten
 
 
 def _judged(store: Store, claim: Claim, settings: Settings) -> Record | None:

@@ -56,7 +56,7 @@ class SerialExecutor(Executor):
 class _LazyPool(Executor):
     """A process pool that starts its workers with the first call."""
 
-    def __init__(self, workers: int, file: Path) -> None:
+    def __init__(self, workers: int, file: Path | None) -> None:
         self._workers, self._file = workers, file
         self._pool: ProcessPoolExecutor | None = None
 
@@ -67,7 +67,7 @@ class _LazyPool(Executor):
                 self._workers,
                 multiprocessing.get_context("spawn"),
                 _prepare_worker,
-                (str(self._file),),
+                (self._file,),
             )
         return self._pool.submit(fn, *args, **kwargs)
 
@@ -76,7 +76,7 @@ class _LazyPool(Executor):
             self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
-def _prepare_worker(file: str) -> None:
+def _prepare_worker(file: Path | None) -> None:
     """Give a worker one thread, its parent's fate, and the user's file if there is one."""
     # Ctrl-C reaches the workers too; they go quietly, and the parent tells what happened
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -86,8 +86,8 @@ def _prepare_worker(file: str) -> None:
     from sandbox.bench.registry import load_file
     from sandbox.bench.sources import ROOT
 
-    if not Path(file).is_relative_to(ROOT / "sandbox"):
-        load_file(Path(file))
+    if file is not None and not file.is_relative_to(ROOT / "sandbox"):
+        load_file(file)
 
 
 def _die_with_parent() -> None:
@@ -99,17 +99,17 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def open_executor(workers: int, file: Path) -> Generator[Executor]:
-    """Open an executor for one claim and close it afterwards, dropping what waits.
+def open_executor(workers: int, file: Path | None = None) -> Generator[Executor]:
+    """Open an executor and close it afterwards, dropping what waits.
 
-    Ctrl-C drops what is being computed as well.
+    Ctrl-C, or leaving a generator that holds it open, drops what is being computed as well.
 
     Parameters
     ----------
     workers : int
         Number of processes; 1 runs everything in this process.
-    file : pathlib.Path
-        The file that states the claim; workers import it.
+    file : pathlib.Path or None
+        The file that states the claim whose pieces are worked on; workers import it.
 
     Yields
     ------
@@ -120,12 +120,14 @@ def open_executor(workers: int, file: Path) -> Generator[Executor]:
     ------
     KeyboardInterrupt
         After Ctrl-C.
+    GeneratorExit
+        When a generator that holds it open is closed.
     """
     executor: Executor = SerialExecutor() if workers == 1 else _LazyPool(workers, file)
     others = set(multiprocessing.active_children())
     try:
         yield executor
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, GeneratorExit):
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()
         raise

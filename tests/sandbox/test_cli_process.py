@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 FIXTURES = Path(__file__).parent / "claims_fixture"
-SLOW, NOISY = (str(FIXTURES / f"{name}.py") for name in ("slow", "noisy"))
+SLOW, NOISY, PLAIN, KILLED = (
+    str(FIXTURES / f"{name}.py") for name in ("slow", "noisy", "plain", "killed")
+)
 # the console script's own words; Ctrl-C works even where the parent shell ignores it
 PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
@@ -74,6 +76,30 @@ def test_json_has_stdout_to_itself_and_all_claims_are_run(tmp_path):
     ):
         assert f"noise: {noise}" in done.stderr
     assert "\r" not in done.stderr  # no progress bar: this is no terminal
+
+
+def test_claims_side_by_side_find_the_same_in_the_same_order():
+    alone, beside = (
+        program("run", PLAIN, "--json", "--out", f"by-{workers}", "--workers", workers)
+        for workers in (1, 2)
+    )
+    rows = [[json.loads(line) for line in done.stdout.splitlines()] for done in (alone, beside)]
+    for row in (*rows[0], *rows[1]):
+        del row["seconds"]
+    assert rows[0] == rows[1]
+    assert [row["verdict"] for row in rows[1]] == [
+        "holds", "fails", "inconclusive", "error", "skipped", "fails",
+    ]  # fmt: skip
+    assert alone.returncode == beside.returncode == 1
+    again = program("run", PLAIN, "--out", "by-2")
+    assert again.stdout.count("known)") == 4  # errors and skipped claims are tried again
+
+
+def test_a_killed_worker_is_told_and_what_was_finished_is_kept():
+    done = program("run", KILLED, "--workers", "2")
+    assert done.returncode == 1
+    assert "a worker was killed, running killed2026process/" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture
