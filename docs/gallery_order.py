@@ -19,6 +19,9 @@ READING_ORDER = (
     "plot_presynaptic_forgetting.py",
     "plot_engine_agreement.py",
     "plot_energy_accuracy.py",
+    "plot_effective_landscapes.py",
+    "plot_phase_diagram.py",
+    "plot_pl_monitor.py",
 )
 
 

@@ -76,6 +76,17 @@ def test_the_synapses_page_runs_from_top_to_bottom():
     assert names["run"].total_releases == names["run"].operations.releases
 
 
+def test_the_landscapes_page_runs_from_top_to_bottom():
+    names = {}
+    for block in blocks("landscapes.md", "python"):
+        exec(block, names)
+    assert len(names["bowl"].minima()) == 3
+    assert names["run"].position.shape == (500, 2)
+    assert names["certificate"].status == "certified"
+    assert names["kernel"].shape == (6, 1, 6, 1)
+    assert names["path"].decide().status == "rises"
+
+
 def test_the_claim_of_the_bench_page_holds(tmp_path, capfd):
     (claim,) = blocks("bench.md", "python")
     file = tmp_path / "my_claims.py"
@@ -115,12 +126,33 @@ def test_the_bench_page_names_every_verdict_and_status():
         "theory.streams",
         "theory.checks",
         "theory.information",
+        "theory.conditioning",
+        "theory.descent_rates",
+        "theory.double_descent",
+        "theory.glass",
+        "theory.glass_estimators",
+        "theory.glass_geometry",
+        "theory.glass_process",
+        "theory.interpolation",
+        "theory.langevin",
+        "theory.phase_diagram",
+        "theory.plstar",
+        "theory.product_valley",
+        "theory.random_roughness",
+        "theory.rough_diffusion",
+        "theory.rugged",
+        "theory.sparsity",
+        "theory.tangent_models",
+        "theory.variational",
+        "theory.wells",
+        "theory.wide_kernels",
         "synapses",
         "synapses.brian",
         "synapses.consolidation",
         "synapses.derivations",
         "synapses.layers",
         "sandbox.bench",
+        "sandbox.landscape",
         "sandbox.optim",
         "sandbox.training.checkpoint",
         "sandbox.training.command",
