@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import SymmetricalLogLocator
+from matplotlib.ticker import FixedLocator
 
 from sandbox.bench._axes import WIDEST, whole_decades
 from sandbox.bench.comparison import Comparison
@@ -80,11 +80,11 @@ def _spread_margins(axes: Axes, values: np.ndarray) -> None:
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     low, high = float(size.min(initial=np.inf)), float(size.max(initial=0.0))
     if low > 1 / WIDEST and low * WIDEST_SPREAD < high < WIDEST:
-        room = max(1.0, np.log10(high / low) / 4)  # between the labels of 0 and of the least
-        axes.set_yscale("symlog", linthresh=low, linscale=room)
-        locator = SymmetricalLogLocator(base=10, linthresh=low)
-        locator.set_params(numticks=4)
-        axes.yaxis.set_major_locator(locator)
+        axes.set_yscale("symlog", linthresh=low, linscale=max(1.0, np.log10(high / low) / 4))
+        # labels at 0, at the greatest decade and half-way, so that none meets another
+        last = np.floor(np.log10(high))
+        decades = 10.0 ** np.array([np.round((np.log10(low) + last) / 2), last])
+        axes.yaxis.set_major_locator(FixedLocator([*-decades, 0.0, *decades]))
 
 
 def as_lines(c: Comparison, values: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def certificates(run: Run) -> list[Comparison]:
             tolerance=0.0,
             reason="a bound where there is one; infinite where nothing is promised",
             relation="at_most",
-            quantity="L_t/L_0",
+            quantity="loss, share of the first",
             axes=(Axis("start", tuple(names)),),
             log=True,
         ),

@@ -128,7 +128,7 @@ def pl_epsilon(run: Run) -> list[Comparison]:
             tolerance=1e-12,
             reason="rounding",
             relation="at_most",
-            quantity="L_t/L_0",
+            quantity="loss, share of the first",
             axes=(
                 Axis("step t", tuple(marks)),
                 Axis("rate above", tuple(f"ε = {levels[i]:g}" for i in chosen)),

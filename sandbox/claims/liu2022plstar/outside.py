@@ -141,7 +141,7 @@ def outside_the_theorems(run: Run) -> list[Comparison]:
             reason="rounding",
             relation="at_least",
             relative=True,
-            quantity="L_t/L_0",
+            quantity="loss, share of the first",
             axes=(Axis("case", tuple(names)),),
             log=True,
         ),

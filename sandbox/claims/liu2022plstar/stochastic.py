@@ -138,7 +138,7 @@ def averages(run: Run, proof: str) -> tuple[Comparison, dict[int, Walks]]:
         relation="at_most",
         uncertainty=np.array(widths).T,
         confidence="4 standard errors over descents (false alarm 3e-5 a point)",
-        quantity="mean L_t/L_0",
+        quantity="mean loss, share of the first",
         axes=(
             Axis("step t", tuple(marks)),
             Axis("batch", tuple(f"batch of {batch}" for batch in BATCHES)),
