@@ -22,6 +22,9 @@ READING_ORDER = (
     "plot_effective_landscapes.py",
     "plot_phase_diagram.py",
     "plot_pl_monitor.py",
+    "plot_neurons_training.py",
+    "plot_kfac_damping.py",
+    "plot_alice_exponents.py",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UsageError", "data", "settings_from_file", "train"]
 
-_files = Group("Files", sort_key=2)
+_files = Group("Files", sort_key=20)
 File = Annotated[Path | None, Parameter(group=_files, show_default=False)]
 Flag = Annotated[bool, Parameter(group=_files, negative=(), show_default=False)]
 
@@ -91,7 +92,9 @@ def train(
     parts = [settings.data, settings.model, settings.optimizer, str(settings.seed)]
     if settings.stream != "single":
         parts.insert(1, settings.stream)
+    log, once = logging.getLogger("sandbox.optim"), _Once()
     folder = out or Path("trained") / "-".join(parts)
+    log.addFilter(once)
     try:
         history = run(
             settings,
@@ -103,9 +106,40 @@ def train(
         )
     except (ValueError, OSError, DataDamagedError) as problem:  # settings, missing data, full disk
         raise UsageError(str(problem)) from problem
+    except RuntimeError as problem:
+        if not _told_by_optimizer(problem):
+            raise
+        print(f"sandbox: {problem}", file=sys.stderr)
+        return 1
+    finally:
+        log.removeFilter(once)
     _print_history(history)
     print(f"\n{folder}: history.parquet, curve.png, curve.svg, model.safetensors, config.toml")
     return 0
+
+
+def _told_by_optimizer(problem: RuntimeError) -> bool:
+    """Tell whether an optimiser gives up, with a reason: no mistake of the program."""
+    place = problem.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    name = "" if place is None else str(place.tb_frame.f_globals.get("__name__"))
+    return type(problem) is RuntimeError and name.startswith("sandbox.optim.")
+
+
+class _Once(logging.Filter):
+    """Lets every message through once: an optimiser may repeat itself in every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a message is new."""
+        message = record.getMessage()
+        new = message not in self.seen
+        self.seen.add(message)
+        return new
 
 
 def _print_history(history: History) -> None:
@@ -115,10 +149,15 @@ def _print_history(history: History) -> None:
     columns = ["step", "epoch", "train_loss", "test_loss", "test_accuracy", "seconds"]
     if any(row["validation_loss"] == row["validation_loss"] for row in shown):
         columns[3:3] = ["validation_loss"]
+    if any(row["averaged_loss"] == row["averaged_loss"] for row in shown):
+        columns[-1:-1] = ["averaged_loss", "averaged_accuracy"]
+    head = [f"{name:>{max(13, len(name))}}" for name in columns]
     width = max(len(name) for name in history.names)
-    print((f"{'task':{width}}  " if several else "") + "  ".join(f"{c:>13}" for c in columns))
+    print((f"{'task':{width}}  " if several else "") + "  ".join(head))
     for row in shown:
-        cells = "  ".join(f"{_cell(row[c]):>13}" for c in columns)
+        cells = "  ".join(
+            f"{_cell(row[c]):>{len(name)}}" for c, name in zip(columns, head, strict=True)
+        )
         print((f"{history.names[int(row['evaluated'])]:{width}}  " if several else "") + cells)
     if history.stopped:
         print(f"\nstopped early: {history.stopped}")

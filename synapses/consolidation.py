@@ -171,6 +171,18 @@ class PresynapticOptimizer(Optimizer):
             groups.append({"params": rest, "weight_decay": 0.0})
         super().__init__(groups, defaults)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies need: torch's base class would leave the rule out."""
+        own = {name: getattr(self, name) for name in ("rule", "inner", "others", "layers")}
+        state: dict[str, Any] = super().__getstate__()
+        return state | own
+
+    def reset(self) -> None:
+        """Forget the state, that of the inner optimiser included."""
+        self.state.clear()
+        if self.inner is not None:
+            getattr(self.inner, "reset", self.inner.state.clear)()
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch allows both
         """Do one step from the gradients at hand.

@@ -13,7 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from sandbox.training.averaging import WeightAverage
 from sandbox.training.checkpoint import CheckpointError, restore_optimizer
 from sandbox.training.hooks import Moment
 from sandbox.training.tasks import Task
@@ -23,16 +25,25 @@ from theory.streams import Streams
 __all__ = [
     "Running",
     "Stateful",
+    "forget",
     "gather",
     "identity",
     "own_randomness",
     "refuse_foreign",
     "restore",
-    "with_penalty",
+    "with_own",
 ]
 
 POSITION = ("task", "epoch", "batch", "step")
 """Where in the stream a run stands."""
+
+
+GOVERNING = (
+    *("rule", "others", "inner", "loss", "T", "S", "decay", "power", "scaling", "sharing", "bias"),
+    *("side", "nonfinite", "skip", "factor_samples", "fisher_samples", "fallback", "fisher"),
+    *("output_factor", "likelihood", "blocks", "seed"),
+)
+"""Attributes that an optimiser of this project is governed by besides its groups."""
 
 
 @runtime_checkable
@@ -76,22 +87,34 @@ def own_randomness(seed: int, device: torch.device) -> Generator[None]:
         yield
 
 
-def with_penalty(stateful: Mapping[str, Stateful], penalty: object) -> dict[str, Stateful]:
-    """Return everything whose state is saved, the penalty among it if it has any."""
-    for name, item in stateful.items():
+def with_own(name: str, stateful: Mapping[str, Stateful], own: object) -> dict[str, Stateful]:
+    """Return everything whose state is saved, an object of the loop's own if it has a state."""
+    for key, item in stateful.items():
         if not isinstance(item, Stateful):
             raise ValueError(
-                f"stateful[{name!r}] = {shown(item)}: must have state_dict and load_state_dict"
+                f"stateful[{key!r}] = {shown(item)}: must have state_dict and load_state_dict"
             )
-    if not isinstance(penalty, Stateful):
+    if not isinstance(own, Stateful):
         return dict(stateful)
-    if stateful.get("penalty", penalty) is not penalty:
-        raise ValueError("stateful['penalty']: this name is the penalty's, which has a state too")
-    return {**stateful, "penalty": penalty}
+    if stateful.get(name, own) is not own:
+        raise ValueError(f"stateful[{name!r}]: this name is the {name}'s, which has a state too")
+    return {**stateful, name: own}
+
+
+def forget(optimizer: Optimizer) -> None:
+    """Let an optimiser forget what it has learned, by its own method if it has one."""
+    if hasattr(optimizer, "reset"):
+        optimizer.reset()
+    else:
+        optimizer.state.clear()
 
 
 def identity(
-    now: Moment, streams: Streams, device: torch.device, stateful: Mapping[str, Stateful]
+    now: Moment,
+    streams: Streams,
+    device: torch.device,
+    stateful: Mapping[str, Stateful],
+    average: WeightAverage | None = None,
 ) -> dict[str, Any]:
     """Return what two runs must share for one to continue the other."""
     parameters = [[name, list(p.shape), str(p.dtype)] for name, p in now.model.named_parameters()]
@@ -101,10 +124,11 @@ def identity(
         for name, value in group.items()
         if name != "params"
     }
-    # what an optimiser of this project is governed by besides its groups
-    for name in ("rule", "others", "inner"):
-        if hasattr(now.optimizer, name):
-            settings[name] = repr(getattr(now.optimizer, name))
+    own = {name: getattr(now.optimizer, name) for name in GOVERNING if hasattr(now.optimizer, name)}
+    own |= getattr(now.optimizer, "settings", {})
+    if isinstance(own.get("skip"), tuple):
+        own["skip"] = sorted(own["skip"])  # names from a set come in another order every time
+    settings |= {name: repr(value) for name, value in own.items()}
     return {
         "plan": now.plan.settings(),
         "seed": streams.root,
@@ -113,6 +137,7 @@ def identity(
         "optimizer": {"type": type(now.optimizer).__name__, **settings},
         "device": device.type,
         "stateful": sorted(stateful),
+        "average": {} if average is None else average.settings,
     }
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
-from sandbox.training.names import LossName
+from sandbox.training._precision import forward_in
+from sandbox.training.names import LossName, Precision
 from sandbox.training.objective import Batch, as_values, loss_function
 from theory.checks import one_of, shown
 
@@ -19,7 +20,7 @@ Penalty: TypeAlias = Callable[[nn.Module], Tensor]
 """A function of the model's parameters that is added to the loss."""
 
 Step: TypeAlias = Callable[[Batch, "slice | list[int] | None"], tuple[Tensor, Tensor | None]]
-"""Do one step on a batch with some of the outputs; return loss and penalty before it."""
+"""Do one step on a batch with some of the outputs; return its loss and penalty."""
 
 
 def step_function(
@@ -28,6 +29,7 @@ def step_function(
     loss_name: LossName,
     penalty: Penalty | None,
     after_backward: Callable[[Tensor, Tensor | None], None] | None,
+    precision: Precision = "full",
 ) -> Step:
     """Return what does one step.
 
@@ -35,6 +37,10 @@ def step_function(
     (``"none"``, like most of torch's: gradients are there beforehand), a function that
     computes gradients and returns the loss (``"loss"``, like torch's LBFGS), or one that
     returns outputs and targets (``"outputs"``: the optimiser has a loss of its own).
+
+    A loss is that before the step. Where an optimiser asks for it several times, it is the
+    one that ``step`` returns: the first of LBFGS, that at the look-ahead of Alice, never
+    that of a probe.
 
     Parameters
     ----------
@@ -47,7 +53,10 @@ def step_function(
     penalty : callable or None
         Added to the loss.
     after_backward : callable or None
-        Called with loss and penalty whenever gradients have been computed.
+        Called with loss and penalty whenever gradients have been computed, also at probes:
+        what it does to them is then done to all that are compared.
+    precision : str
+        Of the forward pass.
 
     Returns
     -------
@@ -57,9 +66,10 @@ def step_function(
     Raises
     ------
     ValueError
-        If the optimiser wants outputs and there is a penalty or a hook on gradients, or
-        it has another loss.
+        If the optimiser wants outputs and there is a penalty or a hook on gradients, it has
+        another loss, or precision is mixed.
     """
+    forward = forward_in(model, precision)
     loss = loss_function(loss_name)
     default = "loss" if isinstance(optimizer, LBFGS) else "none"
     wants = one_of(
@@ -68,7 +78,7 @@ def step_function(
 
     def backward(batch: Batch, columns: slice | list[int] | None) -> tuple[Tensor, Tensor | None]:
         optimizer.zero_grad()
-        outputs = model(batch.inputs)
+        outputs = forward(batch.inputs)
         if columns is not None:
             outputs = outputs[:, columns]
         value = loss(outputs, batch.targets)
@@ -92,21 +102,26 @@ def step_function(
         return found
 
     def with_loss(batch: Batch, columns: slice | list[int] | None) -> tuple[Tensor, Tensor | None]:
-        first: list[tuple[Tensor, Tensor | None]] = []
+        seen: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
         def closure() -> Tensor:
             value, extra = backward(batch, columns)
-            first.append((value, extra))
-            return value if extra is None else value + extra
+            seen.append((value if extra is None else value + extra, value, extra))
+            return seen[-1][0]
 
-        optimizer.step(closure)  # type: ignore[arg-type]  # typed as float, a scalar tensor in fact
-        return first[0]
+        told: object = optimizer.step(closure)  # type: ignore[arg-type]  # typed as float
+        if isinstance(told, Tensor):
+            # the place in memory tells which it is, where comparing values would wait for a GPU
+            for total, value, extra in seen:
+                if total.data_ptr() == told.data_ptr():
+                    return value, extra
+        return seen[0][1:]
 
     def with_outputs(
         batch: Batch, columns: slice | list[int] | None
     ) -> tuple[Tensor, Tensor | None]:
         def closure() -> tuple[Tensor, Tensor]:
-            outputs = model(batch.inputs)
+            outputs = forward(batch.inputs)
             if columns is not None:
                 outputs = outputs[:, columns]
             targets = batch.targets
@@ -126,6 +141,11 @@ def step_function(
         raise ValueError(
             f"optimizer = {type(optimizer).__name__}: computes its step from the outputs, without"
             " gradients, so neither a penalty nor a hook on 'gradient' can act"
+        )
+    if wants == "outputs" and precision != "full":
+        raise ValueError(
+            f"precision = {precision!r}: the optimiser {type(optimizer).__name__} forms exact"
+            " derivatives of the outputs; use 'full'"
         )
     return {"none": plain, "loss": with_loss, "outputs": with_outputs}[wants]
 

@@ -6,26 +6,28 @@ import json
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from sandbox.bench.files import only_process, write_whole
 from sandbox.bench.record import Settings
 from sandbox.bench.runner import environment
+from sandbox.training._optimizers import build_optimizer
+from sandbox.training.averaging import WeightAverage
 from sandbox.training.checkpoint import Checkpoints, read_state, write_state
 from sandbox.training.config import SettingError, TrainConfig, read_toml, to_toml
 from sandbox.training.curves import save_curve
 from sandbox.training.data import load
 from sandbox.training.history import History
 from sandbox.training.loop import fit
-from sandbox.training.models import autoencoder, cnn, mlp
+from sandbox.training.models import autoencoder, cnn, mlp, vgg11, wide_resnet18
 from sandbox.training.plan import Plan
 from sandbox.training.tasks import TaskStream, permuted_tasks, single_task, split_tasks
 from theory.streams import Streams
 
-__all__ = ["build_model", "build_optimizer", "build_plan", "build_stream", "train"]
+__all__ = ["build_average", "build_model", "build_optimizer", "build_plan", "build_stream", "train"]
 
 RESULTS = ("history.parquet", "model.safetensors", "curve.png", "curve.svg")
 """What a finished run leaves in its folder, next to its settings and environment."""
@@ -74,53 +76,45 @@ def build_model(config: TrainConfig, stream: TaskStream) -> nn.Module:
     torch.nn.Module
         On its device.
     """
-    streams, dtype = Streams(config.seed), getattr(torch, config.dtype)
+    options: dict[str, Any] = {
+        "activation": config.activation,
+        "bias": config.bias,
+        "init": config.init,
+        "streams": Streams(config.seed),
+        "dtype": getattr(torch, config.dtype),
+        "device": config.device,
+    }
+    shape, hidden = stream.tasks[0].dataset.shape, config.widths or ()
     if config.model == "cnn":
-        return cnn(
-            stream.tasks[0].dataset.shape,
-            stream.outputs,
-            hidden=config.widths,
-            activation=config.activation,
-            bias=config.bias,
-            init=config.init,
-            streams=streams,
-            dtype=dtype,
-            device=config.device,
-        )
-    widths = [stream.features, *config.widths]
+        return cnn(shape, stream.outputs, hidden=hidden, **options)
+    if config.model in {"vgg11", "wrn18"}:
+        build = vgg11 if config.model == "vgg11" else wide_resnet18
+        options |= {"width": config.width_factor, "batch_norm": config.batch_norm}
+        return build(shape, stream.outputs, **options)
     if config.model == "mlp":
-        widths.append(stream.outputs)
-    return (mlp if config.model == "mlp" else autoencoder)(
-        widths,
-        activation=config.activation,
-        bias=config.bias,
-        init=config.init,
-        streams=streams,
-        dtype=dtype,
-        device=config.device,
-    )
+        return mlp([stream.features, *hidden, stream.outputs], **options)
+    return autoencoder([stream.features, *hidden], **options)
 
 
-def build_optimizer(config: TrainConfig, model: nn.Module) -> Optimizer:
-    """Return the optimiser that the settings name.
+def build_average(config: TrainConfig, model: nn.Module) -> WeightAverage | None:
+    """Return the average of the weights that the settings name.
 
     Parameters
     ----------
     config : TrainConfig
         The settings.
     model : torch.nn.Module
-        Whose parameters it moves.
+        Whose weights are averaged.
 
     Returns
     -------
-    torch.optim.Optimizer
-        Fresh.
+    WeightAverage or None
+        None if there is to be none.
     """
-    rate, decay = config.lr, config.weight_decay
-    if config.optimizer == "sgd":
-        return SGD(model.parameters(), rate, momentum=config.momentum, weight_decay=decay)
-    kind = Adam if config.optimizer == "adam" else AdamW
-    return kind(model.parameters(), rate, weight_decay=decay)
+    if config.average == "none":
+        return None
+    numbers = {} if config.average_decay is None else {"decay": config.average_decay}
+    return WeightAverage(model, config.average, start=config.average_start, **numbers)
 
 
 def build_plan(config: TrainConfig) -> Plan:
@@ -147,6 +141,7 @@ def build_plan(config: TrainConfig) -> Plan:
         evaluate=config.evaluate,
         evaluate_every=config.evaluate_every,
         reset_optimizer=config.reset_optimizer,
+        precision=config.precision,
     )
 
 
@@ -205,6 +200,7 @@ def train(
     for task in stream.tasks:
         plan.steps(task.size("train"))
     model = build_model(config, stream)
+    average = build_average(config, model)  # its copy is made before an optimiser hangs hooks on
     optimizer = build_optimizer(config, model)
     if overwrite:
         _remove(out, checkpoints)
@@ -218,12 +214,15 @@ def train(
         optimizer,
         plan,
         streams=Streams(config.seed),
+        average=average,
         checkpoints=checkpoints,
         resume=resume,
         progress=progress,
     )
     save_curve(history, out / "curve", stream.name)
     weights = {"settings": asdict(config), "model": dict(model.state_dict())}
+    if average is not None:
+        weights["average"] = dict(average.model.state_dict())
     write_state(out / "model.safetensors", weights)
     history.save(results)  # last: its presence says that the run is whole
     return history

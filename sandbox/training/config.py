@@ -8,10 +8,12 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from cyclopts import Parameter, Token
+from cyclopts import Group, Parameter
 
+from sandbox.training._dependent import average_of, network_of
+from sandbox.training._words import whole, widths_of
 from sandbox.training.names import (
     Activation,
     DataName,
@@ -19,11 +21,12 @@ from sandbox.training.names import (
     Initialisation,
     LossName,
     ModelName,
-    OptimizerName,
+    Precision,
     Scenario,
     ScheduleName,
     StreamName,
 )
+from sandbox.training.options import OptimizerOptions, check_options
 
 __all__ = ["SettingError", "TrainConfig", "read_toml", "to_toml", "whole"]
 
@@ -36,54 +39,39 @@ SPOKEN = {
     "architecture": "model",
     "initialisation": "init",
     "l2": "weight_decay",
+    "bn": "batch_norm",
+    "amp": "precision",
+    "ema": "average",
 }
 """What settings are called elsewhere."""
+
+
+LEAST = {"tasks": 1, "per_task": 1, "epochs": 1, "evaluate_every": 1}
+"""Smallest values of whole numbers that must not be 0."""
 
 
 class SettingError(ValueError):
     """A setting that is unknown, or whose value does not fit."""
 
 
-def whole(_: Any, tokens: tuple[Token, ...]) -> int:
-    """Convert a word of the command line to a whole number.
-
-    The parser's own conversion rounds 2.5 to 2 without a word.
-
-    Parameters
-    ----------
-    _ : Any
-        The type, which the parser hands over.
-    tokens : tuple of cyclopts.Token
-        The word.
-
-    Returns
-    -------
-    int
-        The number.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
-
-
-def _widths(kind: Any, tokens: tuple[Token, ...]) -> tuple[int, ...]:
-    """Return layer widths from ``64,64`` on the command line, or from a list in a file."""
-    words = [word for token in tokens for word in token.value.split(",") if word.strip()]
-    return tuple(whole(kind, (Token(value=word),)) for word in words)
-
+_tasks = Group("Data and tasks", sort_key=3)
+_network = Group("Network", sort_key=4)
+_training = Group("Training", sort_key=9)
+_average = Group("Average of the weights, measured and saved beside them", sort_key=10)
+_machine = Group("Numbers and machine", sort_key=11)
 
 Whole = Annotated[int, Parameter(converter=whole)]
+Tasks = Annotated[int, Parameter(group=_tasks, converter=whole)]
+Count = Annotated[int, Parameter(group=_training, converter=whole)]
+Share = Annotated[float, Parameter(group=_training)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(OptimizerOptions):
     """What ``sandbox train`` trains, on what, and how.
+
+    The optimiser and its options are those of
+    :class:`~sandbox.training.options.OptimizerOptions`.
 
     Parameters
     ----------
@@ -103,29 +91,28 @@ class TrainConfig:
         domain: tasks share their outputs; task: each has its own and is told which; class:
         each has its own and must tell them apart.
     model : str
-        Architecture.
+        Architecture: multilayer perceptron (mlp), blocks of convolutions (cnn), autoencoder,
+        VGG11, Wide-ResNet18 (wrn18).
     widths : tuple of int
-        Hidden layers, as in 64,64; of an autoencoder, from the first to the code.
+        Hidden layers of mlp and, after its convolutions, of cnn; of autoencoder, from the
+        first to the code; 64,64.
+    width_factor : float
+        vgg11, wrn18: factor on the channels of every layer, 1.0.
+    batch_norm : bool
+        vgg11, wrn18: whether convolutions are followed by batch normalisation.
     activation : str
         Activation function.
     bias : bool
         Whether layers have biases.
     init : str
-        Starting weights.
-    optimizer : str
-        Update rule.
-    lr : float
-        Learning rate.
-    momentum : float
-        Of sgd.
-    weight_decay : float
-        L2 coefficient in the update; decoupled for adamw.
+        Starting weights; kaiming-normal for vgg11 and wrn18, torch for the others.
     epochs : int
         Passes through every task.
     batch_size : int
         Samples a step; 0 for all of them.
     loss : str
-        What is minimised.
+        What is minimised; squared and reconstruction, which is for the autoencoder, are half
+        the squared error, summed over outputs.
     schedule : str
         How the learning rate falls within a task.
     warmup : float
@@ -139,13 +126,22 @@ class TrainConfig:
     evaluate_every : int
         Epochs between two evaluations.
     reset_optimizer : bool
-        Whether the optimiser forgets its state between tasks.
+        Whether the optimiser forgets its state, factors and averages included, between tasks.
+    average : str
+        exponential: moving average over steps; tail: plain mean over the last steps of a task.
+    average_decay : float
+        exponential: factor of the moving average, 0.999.
+    average_start : float
+        Share of a task's steps after which averaging begins: 0.0 (exponential), 0.5 (tail).
     seed : int
         Root of all random streams.
     device : str
         Where to train.
     dtype : str
         Type of the parameters.
+    precision : str
+        full: everything in the type of the parameters; bfloat16-mixed: forward and backward
+        pass in bfloat16 where that is safe, parameters and their updates in float32.
 
     Raises
     ------
@@ -153,36 +149,41 @@ class TrainConfig:
         If a value is out of range, of the wrong type or unknown.
     """
 
-    data: DataName = "digits"
-    scaling: Literal["unit", "standard"] = "standard"
-    stream: StreamName = "single"
-    tasks: Whole = 10
-    per_task: Whole = 2
-    scenario: Scenario = "domain"
-    model: ModelName = "mlp"
+    data: Annotated[DataName, Parameter(group=_tasks)] = "digits"
+    scaling: Annotated[Literal["unit", "standard"], Parameter(group=_tasks)] = "standard"
+    stream: Annotated[StreamName, Parameter(group=_tasks)] = "single"
+    tasks: Tasks = 10
+    per_task: Tasks = 2
+    scenario: Annotated[Scenario, Parameter(group=_tasks)] = "domain"
+    model: Annotated[ModelName, Parameter(group=_network)] = "mlp"
     widths: Annotated[
-        tuple[int, ...], Parameter(converter=_widths, n_tokens=1, accepts_keys=False, negative=())
-    ] = (64, 64)
-    activation: Activation = "relu"
-    bias: bool = True
-    init: Initialisation = "torch"
-    optimizer: OptimizerName = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    epochs: Whole = 10
-    batch_size: Whole = 32
-    loss: LossName = "cross-entropy"
-    schedule: ScheduleName = "constant"
-    warmup: float = 0.0
-    validation: float = 0.0
-    patience: Whole = 0
-    evaluate: Evaluated = "current"
-    evaluate_every: Whole = 1
-    reset_optimizer: bool = False
-    seed: Whole = 0
-    device: Literal["cpu", "cuda"] = "cpu"
-    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+        tuple[int, ...] | None,
+        Parameter(group=_network, converter=widths_of, n_tokens=1, accepts_keys=False, negative=()),
+    ] = None
+    width_factor: Annotated[float | None, Parameter(group=_network)] = None
+    batch_norm: Annotated[bool, Parameter(group=_network)] = False
+    activation: Annotated[Activation, Parameter(group=_network)] = "relu"
+    bias: Annotated[bool, Parameter(group=_network)] = True
+    init: Annotated[Initialisation | None, Parameter(group=_network)] = None
+    epochs: Count = 10
+    batch_size: Count = 32
+    loss: Annotated[LossName, Parameter(group=_training)] = "cross-entropy"
+    schedule: Annotated[ScheduleName, Parameter(group=_training)] = "constant"
+    warmup: Share = 0.0
+    validation: Share = 0.0
+    patience: Count = 0
+    evaluate: Annotated[Evaluated, Parameter(group=_training)] = "current"
+    evaluate_every: Count = 1
+    reset_optimizer: Annotated[bool, Parameter(group=_training)] = False
+    average: Annotated[Literal["none", "exponential", "tail"], Parameter(group=_average)] = "none"
+    average_decay: Annotated[float | None, Parameter(group=_average)] = None
+    average_start: Annotated[float | None, Parameter(group=_average)] = None
+    seed: Annotated[int, Parameter(group=_machine, converter=whole)] = 0
+    device: Annotated[Literal["cpu", "cuda"], Parameter(group=_machine)] = "cpu"
+    dtype: Annotated[Literal["float32", "float64", "bfloat16"], Parameter(group=_machine)] = (
+        "float32"
+    )
+    precision: Annotated[Precision, Parameter(group=_machine)] = "full"
 
     def __post_init__(self) -> None:
         try:
@@ -191,44 +192,40 @@ class TrainConfig:
             raise SettingError(str(problem)) from None
 
     def _check(self) -> None:
-        """Refuse values that do not fit."""
+        """Refuse values that do not fit, and fill in what depends on other settings."""
         from theory.checks import as_integer, as_number, one_of, shown
 
         hints = get_type_hints(type(self))
-        for name, kind in hints.items():
-            value = getattr(self, name)
+        for name in self.__annotations__:
+            value, kind = getattr(self, name), hints[name]
             if kind is bool and not isinstance(value, bool):
                 raise ValueError(f"{name} = {shown(value)}: must be true or false")
-            if choices := get_args(kind) if name != "widths" else ():
-                one_of(name, value, choices)
-        least = {"tasks": 1, "per_task": 1, "epochs": 1, "evaluate_every": 1}
-        for name in (name for name, kind in hints.items() if kind is int):
-            number = as_integer(name, getattr(self, name), low=least.get(name, 0))
-            object.__setattr__(self, name, number)
+            if kind is int:
+                self._set(name, as_integer(name, value, low=LEAST.get(name, 0)))
+            if get_origin(kind) is Literal:
+                one_of(name, value, get_args(kind))
         as_integer("seed", self.seed, low=0, high=2**128 - 1)
-        as_number("lr", self.lr, low=0.0, open_low=True)
-        as_number("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
-        as_number("weight_decay", self.weight_decay, low=0.0)
         as_number("warmup", self.warmup, low=0.0, high=1.0)
         as_number("validation", self.validation, low=0.0, high=1.0, open_high=True)
-        if not isinstance(self.widths, list | tuple):
-            raise ValueError(f"widths = {shown(self.widths)}: must be a list of layer widths")
-        widths = tuple(as_integer(f"widths[{i}]", n, low=1) for i, n in enumerate(self.widths))
-        object.__setattr__(self, "widths", widths)
-        if self.momentum and self.optimizer != "sgd":
-            raise ValueError(f"momentum = {self.momentum}: {self.optimizer} has none; use sgd")
-        if (self.model == "autoencoder") != (self.loss == "reconstruction"):
-            raise ValueError(
-                f"loss = {self.loss!r}: an autoencoder, and nothing else here, is trained on"
-                " loss 'reconstruction'"
-            )
-        if self.model == "autoencoder" and not self.widths:
-            raise ValueError("widths = (): an autoencoder needs a width for its code")
+        for name, value in (check_options(self) | network_of(self) | average_of(self)).items():
+            self._set(name, value)
         if self.patience and not self.validation:
             raise ValueError(
                 f"patience = {self.patience}: stopping early needs samples to judge by; set"
                 " validation, e.g. 0.1"
             )
+        if self.precision != "full" and self.dtype != "float32":
+            raise ValueError(
+                f"precision = {self.precision!r}: is for dtype 'float32', not {self.dtype!r}"
+            )
+        if self.precision != "full" and self.optimizer == "curvature":
+            raise ValueError(
+                f"precision = {self.precision!r}: curvature forms exact derivatives; use 'full'"
+            )
+
+    def _set(self, name: str, value: Any) -> None:
+        """Set a field, which is otherwise frozen."""
+        object.__setattr__(self, name, value)
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
@@ -273,7 +270,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
 
 
 def to_toml(config: TrainConfig) -> str:
-    """Return the settings as TOML, all of them.
+    """Return the settings as TOML, all that there are for this optimiser and network.
 
     Parameters
     ----------
@@ -287,9 +284,10 @@ def to_toml(config: TrainConfig) -> str:
 
     Examples
     --------
-    >>> to_toml(TrainConfig(lr=0.5)).splitlines()[11:13]
-    ['optimizer = "sgd"', 'lr = 0.5']
+    >>> to_toml(TrainConfig(lr=0.5)).splitlines()[:3]
+    ['optimizer = "sgd"', 'lr = 0.5', 'momentum = 0.0']
     """
     # JSON writes text, numbers, booleans and lists the way TOML does
-    lines = [f"{name} = {json.dumps(value)}" for name, value in dataclasses.asdict(config).items()]
+    known = {k: value for k, value in dataclasses.asdict(config).items() if value is not None}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in known.items()]
     return "\n".join(lines) + "\n"

@@ -53,6 +53,7 @@ def draw_loss(axes: Axes, history: History) -> list[Line2D]:
         ("train_loss", "training", "C0", "-"),
         ("test_loss", "test", "C1", "--"),
         ("validation_loss", "validation", "C2", ":"),
+        ("averaged_loss", "test, averaged weights", "C3", "-."),
     ):
         values = history.column(name)
         shown = own & np.isfinite(values)

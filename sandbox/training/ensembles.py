@@ -53,7 +53,9 @@ def _refuse(models: Sequence[nn.Module], plan: Plan, stream: TaskStream) -> None
                 f"models[{i}]: keeps running statistics, which a mapped function cannot update;"
                 " train it with sandbox.training.loop.fit"
             )
-    for name, value in (("validation", plan.validation), ("blend", stream.blend)):
+    mixed = plan.precision if plan.precision != "full" else ""
+    wanted = {"validation": plan.validation, "precision": mixed, "blend": stream.blend}
+    for name, value in wanted.items():
         if value:
             raise ValueError(
                 f"{name} = {value}: an ensemble does without; use sandbox.training.loop.fit"
@@ -271,6 +273,8 @@ class _Ensemble:
                     "validation_accuracy": nan,
                     "test_loss": losses[i],
                     "test_accuracy": accuracies[i],
+                    "averaged_loss": nan,
+                    "averaged_accuracy": nan,
                     "seconds": self.seconds,
                 }
                 self.histories[i].rows.append(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,14 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "validation_accuracy": ("float64", "on the samples set aside, in [0, 1]"),
     "test_loss": ("float64", "on the test samples"),
     "test_accuracy": ("float64", "on the test samples, in [0, 1]"),
+    "averaged_loss": ("float64", "of the averaged weights on the test samples; NaN without"),
+    "averaged_accuracy": ("float64", "of the averaged weights on the test samples, in [0, 1]"),
     "seconds": ("float64", "spent in training so far, evaluation left out"),
 }
 """Type and meaning of every column."""
+
+ADDED = {"averaged_loss", "averaged_accuracy"}
+"""Columns that the first files did not have."""
 
 
 @dataclass
@@ -164,10 +170,14 @@ class History:
 
         table = parquet.read_table(path)
         marks = table.schema.metadata or {}
-        if b"tasks" not in marks or table.column_names != list(COLUMNS):
+        absent = set(COLUMNS) - set(table.column_names)
+        known = [name for name in COLUMNS if name not in absent]
+        if b"tasks" not in marks or table.column_names != known or not absent <= ADDED:
             raise ValueError(f"{path}: not a history; its columns are {shown(table.column_names)}")
         names = tuple(json.loads(marks[b"tasks"]))
-        return cls(names, table.to_pylist(), marks[b"stopped"].decode())
+        without = dict.fromkeys(COLUMNS, math.nan)
+        rows = [without | row for row in table.to_pylist()]
+        return cls(names, rows, marks[b"stopped"].decode())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows as a tree for a checkpoint.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 from torch import Tensor, nn
@@ -14,21 +14,24 @@ from tqdm import tqdm
 from sandbox.bench.files import only_process
 from sandbox.training._arguments import refuse_misfits
 from sandbox.training._batches import Batches
+from sandbox.training._measuring import NOTHING, Measurer
 from sandbox.training._state import (
     Running,
     Stateful,
+    forget,
     gather,
     identity,
     own_randomness,
     refuse_foreign,
     restore,
-    with_penalty,
+    with_own,
 )
 from sandbox.training._steps import Penalty, columns_of, step_function
+from sandbox.training.averaging import WeightAverage
 from sandbox.training.checkpoint import Checkpoints, read_state, write_state
 from sandbox.training.history import History
 from sandbox.training.hooks import Hook, Hooks, Moment, by_event
-from sandbox.training.objective import evaluate, loss_function
+from sandbox.training.objective import Evaluation
 from sandbox.training.plan import Plan
 from sandbox.training.samples import Dataset
 from sandbox.training.tasks import TaskStream, single_task
@@ -47,6 +50,7 @@ def fit(
     penalty: Penalty | None = None,
     hooks: Hooks | None = None,
     stateful: Mapping[str, Stateful] | None = None,
+    average: WeightAverage | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
     progress: bool = False,
@@ -67,7 +71,8 @@ def fit(
         A data set is a stream of one task.
     optimizer : torch.optim.Optimizer
         Of the model's parameters. Optimisers whose ``step`` needs the loss or the outputs
-        say so by their attribute ``closure`` (``"loss"`` or ``"outputs"``).
+        say so by their attribute ``closure`` (``"loss"`` or ``"outputs"``); one with an
+        attribute ``columns`` is told there which outputs belong to the task.
     plan : Plan or None
         Epochs, batches, loss, schedule, measurements; None for the defaults.
     streams : Streams
@@ -79,6 +84,8 @@ def fit(
         those of :data:`sandbox.training.hooks.EVENTS`.
     stateful : mapping or None
         Further objects whose state belongs into a checkpoint, by name.
+    average : WeightAverage or None
+        An average of the weights, kept along and measured beside them.
     checkpoints : Checkpoints or None
         Where and how often to save; None for never.
     resume : bool
@@ -110,7 +117,7 @@ def fit(
     >>> round(history.final["test_accuracy"], 2)
     0.93
     """
-    refuse_misfits(model, data, optimizer, plan, streams)
+    refuse_misfits(model, data, optimizer, plan, streams, average)
     stream = single_task(data) if isinstance(data, Dataset) else data
     names = tuple(task.name for task in stream.tasks)
     alone = only_process(checkpoints.folder) if checkpoints else nullcontext()
@@ -126,6 +133,7 @@ def fit(
             penalty,
             by_event(hooks),
             dict(stateful or {}),
+            average,
             checkpoints,
         )
         return loop.run(progress=progress)
@@ -141,17 +149,21 @@ class _Loop:
         penalty: Penalty | None,
         hooks: dict[str, list[Hook]],
         stateful: dict[str, Stateful],
+        average: WeightAverage | None,
         checkpoints: Checkpoints | None,
     ) -> None:
         parameter = next(now.model.parameters())
         self.now, self.streams, self.hooks, self.checkpoints = now, streams, hooks, checkpoints
         self.device = parameter.device
         self.batches = Batches(now.stream, now.plan, streams, parameter.dtype, self.device)
-        self.loss = loss_function(now.plan.loss)
+        self.average = average
+        self.measurer = Measurer(now, self.batches, streams, self.device, average)
         # sums are kept in float64: in bfloat16 one would stand still after 256 terms;
         # a number is the fastest on a CPU, on a GPU reading it would wait for the step
         self.widened = float if self.device.type == "cpu" else Tensor.double
-        self.stateful = stateful = with_penalty(stateful, penalty)
+        stateful = with_own("penalty", stateful, penalty)
+        self.stateful = stateful = with_own("average", stateful, average)
+        self.aware = hasattr(now.optimizer, "columns")
         self.varying = now.plan.schedule != "constant" or now.plan.warmup > 0
         self.step = step_function(
             now.model,
@@ -159,9 +171,10 @@ class _Loop:
             now.plan.loss,
             penalty,
             self._after_backward if hooks["gradient"] else None,
+            now.plan.precision,
         )
         self.at = Running(rates=[float(group["lr"]) for group in now.optimizer.param_groups])
-        self.identity = identity(now, streams, self.device, stateful)
+        self.identity = identity(now, streams, self.device, stateful, average)
         self.saved = (time.perf_counter(), 0)
 
     def run(self, *, progress: bool) -> History:
@@ -190,6 +203,8 @@ class _Loop:
                 module.training = mode
             if self.varying:
                 self._set_rates(1.0)  # the next run multiplies them again
+            if self.aware:
+                now.optimizer.columns = None  # type: ignore[attr-defined]  # all of them again
         return now.history
 
     def _bar(self, progress: bool) -> tqdm:
@@ -203,7 +218,9 @@ class _Loop:
         while now.task < len(now.stream.tasks) and not now.history.stopped:
             if not at.entered:
                 if now.plan.reset_optimizer:
-                    now.optimizer.state.clear()
+                    forget(now.optimizer)
+                if self.average is not None:
+                    self.average.begin()
                 at.best, at.waited, at.entered = math.inf, 0, True
                 self._tell("task-start")
             learned = False
@@ -223,6 +240,8 @@ class _Loop:
         steps = self.batches.steps(now.task)
         order = self.batches.order(now.task, now.epoch)
         columns = columns_of(now.stream.tasks[now.task].outputs)
+        if self.aware:
+            now.optimizer.columns = columns  # type: ignore[attr-defined]  # of some optimisers
         before, after = self.hooks["batch"], self.hooks["step"]
         for number in range(now.batch, steps):
             if self.varying:
@@ -238,6 +257,9 @@ class _Loop:
                 at.penalty = at.penalty + self.widened(extra)
             at.steps += 1
             now.batch, now.step = number + 1, now.step + 1
+            if self.average is not None:
+                done = (now.epoch * steps + now.batch) / (plan.epochs * steps)
+                self.average.update(now.model, done)
             bar.update()
             if after:
                 now.loss, now.penalty = loss, extra
@@ -271,10 +293,10 @@ class _Loop:
         last = now.epoch >= plan.epochs
         if not (last or now.history.stopped or now.epoch % plan.evaluate_every == 0):
             return False
-        aside = self._validate()
+        aside = self.measurer.validation()
         if plan.patience is not None:
-            improved = aside[0] < at.best
-            at.best = min(at.best, aside[0])
+            improved = aside.loss < at.best
+            at.best = min(at.best, aside.loss)
             at.waited = 0 if improved else at.waited + 1
             last = last or at.waited >= plan.patience
         learned = last and not now.history.stopped
@@ -284,51 +306,16 @@ class _Loop:
         self._measure(now.task + learned, now.task, range(first, end), aside)
         return learned
 
-    def _validate(self) -> tuple[float, float]:
-        """Return loss and accuracy on the current task's samples set aside; NaN without any."""
-        now = self.now
-        aside = self.batches.validation(now.task)
-        if aside is None:
-            return math.nan, math.nan
-        with own_randomness(self.streams.integer("validation", now.step), self.device):
-            outputs = now.stream.tasks[now.task].outputs
-            found = evaluate(now.model, aside, self.loss, outputs)
-        return found.loss, found.accuracy
-
     def _measure(
-        self,
-        learned: int,
-        task: int,
-        evaluated: Iterable[int],
-        aside: tuple[float, float] = (math.nan, math.nan),
+        self, learned: int, task: int, evaluated: range, aside: Evaluation = NOTHING
     ) -> None:
         """Add a row for every task in ``evaluated``."""
         now, at = self.now, self.at
-        mean = float(at.loss) / at.steps if at.steps else math.nan
-        extra = float(at.penalty) / at.steps if at.steps else math.nan
-        # its own random numbers, so that measuring more often does not change the training
-        with own_randomness(self.streams.integer("evaluation", now.step), self.device):
-            for k in evaluated:
-                outputs = now.stream.tasks[k].outputs
-                found = evaluate(now.model, self.batches.test(k), self.loss, outputs)
-                row = {
-                    "step": now.step,
-                    "learned": learned,
-                    "task": task,
-                    "epoch": now.epoch,
-                    "evaluated": k,
-                    "train_loss": mean,
-                    "penalty": extra,
-                    "learning_rate": float(now.optimizer.param_groups[0]["lr"]),
-                    "validation_loss": aside[0] if k == task else math.nan,
-                    "validation_accuracy": aside[1] if k == task else math.nan,
-                    "test_loss": found.loss,
-                    "test_accuracy": found.accuracy,
-                    "seconds": at.seconds,
-                }
-                now.history.rows.append(row)
-                if k == task and math.isnan(found.loss) and not now.history.stopped:
-                    now.stop(f"the outputs are NaN after step {now.step}: use a smaller lr")
+        rows = self.measurer.rows(at, learned, task, evaluated, aside)
+        now.history.rows += rows
+        lost = any(row["evaluated"] == task and math.isnan(row["test_loss"]) for row in rows)
+        if lost and not now.history.stopped:
+            now.stop(f"the outputs are NaN after step {now.step}: use a smaller lr")
         at.loss, at.penalty, at.steps = 0.0, 0.0, 0
         self._tell("evaluation")
 

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sandbox.training.names import LossName
+from sandbox.training._precision import forward_in
+from sandbox.training.names import LossName, Precision
 from sandbox.training.samples import Samples
 from theory.checks import one_of, shown
 
@@ -201,7 +202,11 @@ def refuse_outputs(found: Tensor, targets: Tensor, outputs: tuple[int, ...]) -> 
 
 
 def evaluate(
-    model: nn.Module, batch: Batch, loss: Loss, outputs: tuple[int, ...] = ()
+    model: nn.Module,
+    batch: Batch,
+    loss: Loss,
+    outputs: tuple[int, ...] = (),
+    precision: Precision = "full",
 ) -> Evaluation:
     """Measure a network on samples, in evaluation mode; the model is left as it was.
 
@@ -217,6 +222,8 @@ def evaluate(
         As :func:`loss_function` returns.
     outputs : tuple of int
         Columns of the outputs that count, all if empty.
+    precision : {"full", "bfloat16-mixed"}
+        Of the forward pass, as in :class:`~sandbox.training.plan.Plan`.
 
     Returns
     -------
@@ -241,10 +248,11 @@ def evaluate(
     total = torch.zeros((), dtype=torch.float64, device=batch.inputs.device)
     right = torch.zeros((), dtype=torch.int64, device=batch.inputs.device)
     classes = not batch.targets.is_floating_point()
+    forward = forward_in(model, precision)
     with evaluating(model):
         for start in range(0, count, CHUNK):
             targets = batch.targets[start : start + CHUNK]
-            found = model(batch.inputs[start : start + CHUNK])
+            found = forward(batch.inputs[start : start + CHUNK])
             if not start:
                 refuse_outputs(found, batch.targets, outputs)
             if outputs:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
-from sandbox.training.names import Evaluated, LossName, ScheduleName
+from sandbox.training.names import Evaluated, LossName, Precision, ScheduleName
 from sandbox.training.objective import LOSSES
 from theory.checks import as_integer, as_number, one_of, shown
 
@@ -58,6 +58,10 @@ class Plan:
         loss; the weights stay those of the last step. Needs ``validation``.
     reset_optimizer : bool
         Whether the optimiser forgets its state when a task begins.
+    precision : {"full", "bfloat16-mixed"}
+        full: everything in the type of the parameters; bfloat16-mixed: forward and backward
+        pass in bfloat16 where that is safe (``torch.autocast``), while parameters, which must
+        be float32, loss and update stay in float32.
 
     Raises
     ------
@@ -81,6 +85,7 @@ class Plan:
     validation: float = 0.0
     patience: int | None = None
     reset_optimizer: bool = False
+    precision: Precision = "full"
 
     def __post_init__(self) -> None:
         numbers: dict[str, float] = {
@@ -91,6 +96,7 @@ class Plan:
         one_of("loss", self.loss, tuple(LOSSES))
         one_of("schedule", self.schedule, tuple(SCHEDULES))
         one_of("evaluate", self.evaluate, get_args(Evaluated))
+        one_of("precision", self.precision, get_args(Precision))
         numbers["warmup"] = as_number("warmup", self.warmup, low=0.0, high=1.0)
         numbers["validation"] = as_number(
             "validation", self.validation, low=0.0, high=1.0, open_high=True

@@ -24,10 +24,14 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam
 
+# the project first: the folders of the tests are named as its packages
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from small_training import bits, timeless  # ruff: ignore[module-import-not-at-top-of-file] - path
 
 from sandbox.bench import files  # ruff: ignore[module-import-not-at-top-of-file] - as above
+from sandbox.optim.kfac import KFAC
+from sandbox.training.averaging import WeightAverage
 from sandbox.training.checkpoint import Checkpoints, read_state, write_state
 from sandbox.training.data import at_hand, load
 from sandbox.training.loop import fit
@@ -95,6 +99,7 @@ class Case:
     model: object
     optimizer: object
     plan: Plan
+    average: object = None
 
     @property
     def steps(self):
@@ -104,7 +109,8 @@ class Case:
     def train(self, folder, checkpoints):
         """Train to the end, going on with what is there; keep what the caller is left with."""
         model = self.model()
-        optimizer, anchor, diary = self.optimizer(model.parameters()), Anchor(model), Diary()
+        average = self.average(model) if self.average else None
+        optimizer, anchor, diary = self.optimizer(model), Anchor(model), Diary()
         history = fit(
             model,
             self.stream,
@@ -114,6 +120,7 @@ class Case:
             penalty=anchor,
             hooks={"gradient": diary.shake, "step": diary.note, "task-end": anchor.drop},
             stateful={"diary": diary},
+            average=average,
             checkpoints=checkpoints,
             resume=True,
         )
@@ -128,6 +135,7 @@ class Case:
             "stopped": history.stopped,
             "diary": diary.state_dict(),
             "anchor": anchor.state_dict(),
+            "average": average.state_dict() if average else None,
             "modes": [module.training for module in model.modules()],
         }
         write_state(folder / "result", result)
@@ -142,7 +150,7 @@ def digits():
 
     stream = split_tasks(load("digits"), per_task=5, scenario="class")
     plan = Plan(2, 32, schedule="cosine", warmup=0.1, validation=0.1, patience=2, drop_last=False)
-    return Case(stream, model, lambda p: Adam(p, 0.003), plan)
+    return Case(stream, model, lambda m: Adam(m.parameters(), 0.003), plan)
 
 
 def fashion_mnist():
@@ -156,10 +164,29 @@ def fashion_mnist():
         return cnn((28, 28), stream.outputs, streams=Streams(SEED), **shape)
 
     plan = Plan(2, 25, schedule="linear", evaluate="all", reset_optimizer=True)
-    return Case(stream, model, lambda p: SGD(p, 0.05, momentum=0.9), plan)
+    return Case(stream, model, lambda m: SGD(m.parameters(), 0.05, momentum=0.9), plan)
+
+
+def factors():
+    """Factors in the middle of their averages, labels drawn from the model, averaged weights."""
+
+    def optimizer(model):
+        return KFAC(model, 0.01, 0.1, T=5, S=3, momentum=0.5, seed=SEED)
+
+    plan = Plan(2, 32, drop_last=False)
+    stream = split_tasks(load("digits"), per_task=5, scenario="task")
+
+    def model():
+        return mlp([64, 24, stream.outputs], streams=Streams(SEED))
+
+    return Case(stream, model, optimizer, plan, lambda model: WeightAverage(model, "tail"))
 
 
 CASES = {"digits": digits, "fashion-mnist": fashion_mnist}
+"""What is trained by default, by its data."""
+
+MORE = {"factors": factors}
+"""What is trained where it is asked for."""
 
 
 class Confessing:
@@ -241,7 +268,7 @@ def difference(one, other, at=""):
 def abuse(names, kills, seed, root):
     """Kill and resume until enough processes have died; return what was found."""
     chance, counts, differing, runs = random.Random(seed), Counter(), [], 0
-    cases = {name: CASES[name]() for name in names}
+    cases = {name: (CASES | MORE)[name]() for name in names}
     wanted, times, of_each, saved_before = {}, {}, Counter(), 0
     for name, case in cases.items():
         (root / name).mkdir()
@@ -292,7 +319,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--case", action="append", choices=list(CASES))
+    parser.add_argument("--case", action="append", choices=[*CASES, *MORE])
     given = parser.parse_args()
     torch.set_num_threads(1)  # a process with threads must not be forked
     optimizer = Adam([nn.Parameter(torch.zeros(1))])  # imports what it needs, once

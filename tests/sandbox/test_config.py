@@ -9,10 +9,11 @@ import pytest
 from sandbox.training import command
 from sandbox.training.config import SPOKEN, SettingError, TrainConfig, read_toml, to_toml
 from sandbox.training.history import COLUMNS, History
+from sandbox.training.options import OPTIONS, OptimizerOptions
 
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
 # no setting is left at its default, so none can be lost without notice
-OTHER = {
+COMMON = {
     "data": "mnist-5k",
     "scaling": "unit",
     "stream": "permuted",
@@ -24,10 +25,6 @@ OTHER = {
     "activation": "tanh",
     "bias": False,
     "init": "glorot-uniform",
-    "optimizer": "adamw",
-    "lr": 1e-05,
-    "momentum": 0.0,  # the one that only sgd may set
-    "weight_decay": 0.25,
     "epochs": 7,
     "batch_size": 0,
     "loss": "squared",
@@ -38,10 +35,44 @@ OTHER = {
     "evaluate": "seen",
     "evaluate_every": 2,
     "reset_optimizer": True,
+    "average": "exponential",
+    "average_decay": 0.75,
+    "average_start": 0.25,
     "seed": 2**100 + 1,
     "device": "cpu",
     "dtype": "bfloat16",
 }
+ROLLING = {"lr": 1e-05, "momentum": 0.75, "weight_decay": 0.25}
+LAYERED = {
+    **ROLLING, "damping": 3.0, "factor_samples": 6, "bias_rule": "fallback", "fallback": "sgd",
+    "fallback_lr": 0.5,
+}  # fmt: skip
+FACTORED = {
+    **LAYERED, "power": 0.25, "factor_scaling": "paper", "sharing": "reduce", "refresh_every": 7,
+    "collect": 3, "factor_decay": 0.5, "side": "activation",
+}  # fmt: skip
+ADAM = {"lr": 0.5, "weight_decay": 0.25, "betas": (0.8, 0.95)}
+OWN = {
+    "sgd": ROLLING,
+    "adam": ADAM,
+    "adamw": ADAM,
+    "muon": {**ROLLING, "fallback_lr": 0.5},
+    "foof": FACTORED,
+    "kfac": {**FACTORED, "rule": "standard", "fisher": "exact", "output_factor": False},
+    "natural": {**LAYERED, "fisher": "full", "blocks": "layer"},
+    "alice": {
+        **ADAM, "lr_min": 0.125, "lr_max": 0.25, "quick_steps": 0, "hessian": "rms", "glass": False,
+        "bounds": "sgdm", "omega": 2.0, "phi": 0.5,
+    },
+    "curvature": {"lr": 0.5, "damping": 0.0, "power": 0.75, "blocks": "layer", "scale": 2.0},
+}  # fmt: skip
+CASES = {name: {"optimizer": name, **own, **COMMON} for name, own in OWN.items()}
+CASES["mixed"] = {
+    "optimizer": "adam", "model": "wrn18", "width_factor": 0.5, "batch_norm": True,
+    "average": "tail", "average_start": 0.75, "precision": "bfloat16-mixed", "init": "torch",
+}  # fmt: skip
+OTHER = CASES["kfac"]
+
 
 pytestmark = pytest.mark.usefixtures("somewhere_else")
 
@@ -78,27 +109,38 @@ def as_flags(settings):
     return flags
 
 
-def test_the_case_of_all_settings_is_one():
-    assert list(OTHER) == FIELDS
-    default = dataclasses.asdict(TrainConfig())
-    assert {name for name in FIELDS if OTHER[name] == default[name]} == {"momentum", "device"}
+def test_the_cases_leave_no_setting_out():
+    """Every setting differs from its default in a case, all that an optimiser has in its own."""
+    changed = set()
+    for settings in CASES.values():
+        found = dataclasses.asdict(TrainConfig(**settings))
+        plain = {name: settings[name] for name in ("optimizer", "model", "average", "loss")
+                 if name in settings}  # fmt: skip
+        default = dataclasses.asdict(TrainConfig(**plain))
+        changed |= {name for name in settings if found[name] != default[name]} | set(plain)
+        if settings["optimizer"] in OWN and "data" in settings:
+            assert set(OWN[settings["optimizer"]]) == set(OPTIONS[settings["optimizer"]])
+            own = OWN[settings["optimizer"]]
+            assert all(found[name] == own[name] != default[name] for name in own)
+    assert changed == set(FIELDS) - {"device"}
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {},
-        OTHER,
+        *CASES.values(),
         {"momentum": 0.9, "lr": 1e300, "weight_decay": 5e-324, "widths": (), "seed": 2**128 - 1},
         {"lr": 0.1 + 0.2, "model": "autoencoder", "loss": "reconstruction"},
     ],
-    ids=["defaults", "all", "extremes", "autoencoder"],
+    ids=["defaults", *CASES, "extremes", "autoencoder"],
 )
 def test_what_is_written_as_toml_is_read_back(settings, tmp_path):
     config = TrainConfig(**settings)
     path = file(tmp_path, to_toml(config))
     read = read_toml(path)
-    assert list(read) == FIELDS
+    held = dataclasses.asdict(config)
+    assert list(read) == [name for name in FIELDS if held[name] is not None]
     again = TrainConfig(**read)
     assert again == config
     assert again.widths == config.widths
@@ -106,13 +148,18 @@ def test_what_is_written_as_toml_is_read_back(settings, tmp_path):
         assert type(getattr(again, name)) is type(getattr(config, name)), name
 
 
-def test_flags_file_and_python_say_the_same(sandbox, asked, tmp_path):
-    path = file(tmp_path, to_toml(TrainConfig(**OTHER)))
-    dashes = file(tmp_path, to_toml(TrainConfig(**OTHER)).replace("_", "-"), "dashes.toml")
-    for arguments in (as_flags(OTHER), ["--config", path], ["--config", dashes]):
+@pytest.mark.parametrize("case", CASES)
+def test_flags_file_and_python_say_the_same(case, sandbox, asked, tmp_path):
+    wanted = TrainConfig(**CASES[case])
+    path = file(tmp_path, to_toml(wanted))
+    dashes = file(tmp_path, to_toml(wanted).replace("_", "-"), "dashes.toml")
+    for arguments in (as_flags(CASES[case]), ["--config", path], ["--config", dashes]):
         code, _, err = sandbox("train", *arguments)
         assert (code, err) == (0, "")
-        assert asked.pop()[0] == TrainConfig(**OTHER)
+        assert asked.pop()[0] == wanted
+
+
+def test_no_flags_are_the_defaults(sandbox, asked):
     assert sandbox("train")[0] == 0
     assert asked.pop()[0] == TrainConfig()
     sandbox("train", "--momentum", "0.5")
@@ -206,7 +253,7 @@ WRONG = [
     ({"lr": math.inf}, "lr = inf: "),
     ({"lr": "fast"}, "lr = 'fast': "),
     ({"momentum": 1.0}, "momentum = 1.0: must be a finite number in [0, 1)"),
-    ({"momentum": 0.9, "optimizer": "adam"}, "momentum = 0.9: adam has none; use sgd"),
+    ({"momentum": 0.9, "optimizer": "adam"}, "momentum = 0.9: adam has none; it is for sgd"),
     ({"weight_decay": -0.1}, "weight_decay = -0.1: "),
     ({"warmup": 1.1}, "warmup = 1.1: must be a finite number in [0, 1]"),
     ({"validation": 1.0}, "validation = 1.0: must be a finite number in [0, 1)"),
@@ -258,7 +305,56 @@ def test_values_that_do_not_fit_are_refused(settings, message):
         (["--widths", "64,2.5"], "'2.5' is not a whole number"),
         (["--widths", "64,0"], "widths[1] = 0: "),
         (["--optimizer", "lion"], '"lion"'),
-        (["--optimizer", "adam", "--momentum", "0.9"], "momentum = 0.9: adam has none"),
+        (
+            ["--optimizer", "adam", "--momentum", "0.9"],
+            "momentum = 0.9: adam has none; it is for sgd",
+        ),
+        (["--optimizer", "foof", "--rule", "standard"], "rule = 'standard': foof has none"),
+        (
+            ["--damping", "1"],
+            "damping = 1.0: sgd has none; it is for foof, kfac, natural, curvature",
+        ),
+        (["--no-glass"], "glass = False: sgd has none; it is for alice"),
+        (
+            ["--optimizer", "foof", "--refresh-every", "2", "--collect", "3"],
+            "collect = 3: must not",
+        ),
+        (["--optimizer", "foof", "--refresh-every", "1.5"], "'1.5' is not a whole number"),
+        (
+            ["--optimizer", "kfac", "--damping", "0"],
+            "damping = 0.0: must be a finite number in (0,",
+        ),
+        (
+            ["--optimizer", "kfac", "--fisher", "full"],
+            "fisher = 'full': must be one of 'sampled', ",
+        ),
+        (["--optimizer", "natural", "--fisher", "exact"], "fisher = 'exact': must be one of"),
+        (["--optimizer", "adam", "--betas", "0.9"], "betas = (0.9,): must be two numbers"),
+        (["--optimizer", "adam", "--betas", "0.9,x"], "'0.9,x' are not numbers"),
+        (["--optimizer", "adam", "--betas", "0.9,1"], "betas[1] = 1.0: "),
+        (
+            ["--optimizer", "alice", "--lr-min", "2", "--lr-max", "1"],
+            "lr_max = 1.0: must not be below",
+        ),
+        (["--optimizer", "curvature", "--power", "2"], "power = 2.0: "),
+        (
+            ["--optimizer", "curvature", "--weight-decay", "1"],
+            "weight_decay = 1.0: curvature has none",
+        ),
+        (["--model", "vgg11", "--widths", "8"], "widths = (8,): vgg11 has widths of its own"),
+        (["--batch-norm"], "batch_norm = True: mlp has none; it is for vgg11, wrn18"),
+        (["--model", "wrn18", "--width-factor", "0"], "width_factor = 0.0: "),
+        (
+            ["--average-decay", "0.5"],
+            "average_decay = 0.5: average 'none' has none; set average to",
+        ),
+        (["--average", "tail", "--average-decay", "0.5"], "set average to exponential"),
+        (["--average", "tail", "--average-start", "1"], "average_start = 1.0: "),
+        (["--precision", "bfloat16-mixed", "--dtype", "float64"], "is for dtype 'float32', not"),
+        (
+            ["--precision", "bfloat16-mixed", "--optimizer", "curvature"],
+            "curvature forms exact derivatives",
+        ),
         (["--learning-rate", "1"], "--learning-rate"),
         (["digits"], "digits"),
     ],
@@ -268,7 +364,7 @@ def test_wrong_flags_end_with_2_and_a_message(flags, message, sandbox, asked, tm
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
-    assert len(err.splitlines()) == (3 if err.startswith("╭") else 1)  # framed by the parser
+    assert len(err.splitlines()) == 1 or err.startswith("╭")  # framed by the parser
     assert asked == []
 
 
@@ -308,6 +404,36 @@ def test_help_tells_about_every_setting(sandbox):
         assert f"--{name.replace('_', '-')}" in out
     for name in ("config", "out", "checkpoint", "resume", "overwrite"):
         assert f"--{name}" in out
+
+
+def test_help_names_every_default_and_every_owner(sandbox):
+    """What the lines of help say about defaults is what the table holds."""
+    words = {}
+    for line in OptimizerOptions.__doc__.split("----------", 1)[1].splitlines():
+        if line.startswith("    ") and line.strip() and not line.startswith("        "):
+            name = line.split(" :")[0].strip()
+            words[name] = ""
+        elif line.strip():
+            words[name] += " " + line.strip()
+    assert list(words) == [field.name for field in dataclasses.fields(OptimizerOptions)]
+    for name, text in words.items():
+        for optimizer, options in OPTIONS.items():
+            default = options.get(name)
+            if default is not None:
+                plain = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+                assert plain.lower() in text.lower(), (name, optimizer)
+    told = " ".join(sandbox("train", "--help")[1].split())
+    for group in ("Optimiser", "Preconditioning", "Alice", "Network", "Training", "Files"):
+        assert f"─ {group}" in told
+
+
+def test_an_option_of_another_optimiser_is_refused_and_none_of_it_accepted():
+    for optimizer, options in OPTIONS.items():
+        for theirs in OWN.values():
+            for name in theirs.keys() - options.keys():
+                with pytest.raises(SettingError, match=rf"^{name} = .*: {optimizer} has none"):
+                    TrainConfig(optimizer=optimizer, **{name: theirs[name]})
+    assert TrainConfig(optimizer="adam", momentum=0.0) == TrainConfig(optimizer="adam")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ def row(learned, task, evaluated, accuracy, **others):
         "step": step, "learned": learned, "task": task, "epoch": learned + 3,
         "evaluated": evaluated, "train_loss": NAN if task < 0 else step / 7, "penalty": NAN,
         "learning_rate": 0.1, "validation_loss": NAN, "validation_accuracy": step / 1000,
-        "test_loss": step / 3, "test_accuracy": accuracy, "seconds": step / 13,
+        "test_loss": step / 3, "test_accuracy": accuracy, "averaged_loss": NAN,
+        "averaged_accuracy": step / 17, "seconds": step / 13,
     }  # fmt: skip
     return known | others
 
@@ -103,6 +104,18 @@ def test_a_history_comes_back_from_parquet(tmp_path, stopped):
         field = table.schema.field(name)
         assert str(field.type) == {"int64": "int64", "float64": "double"}[kind]
         assert field.metadata == {b"meaning": words.encode()}
+
+
+def test_files_from_before_there_were_averages_are_read(tmp_path):
+    file, history = tmp_path / "history.parquet", whole()
+    history.save(file)
+    added = ["averaged_loss", "averaged_accuracy"]
+    parquet.write_table(parquet.read_table(file).drop_columns(added), file)
+    without = [row | dict.fromkeys(added, NAN) for row in history.rows]
+    assert bits(History.load(file).rows) == bits(without)
+    parquet.write_table(parquet.read_table(file).drop_columns(["seconds"]), file)
+    with pytest.raises(ValueError, match="not a history"):
+        History.load(file)
 
 
 def test_an_empty_history_comes_back_too(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from small_training import network, pair
 from torch.optim import SGD
 
-from sandbox.training import loop
+from sandbox.training import _measuring, loop
 from sandbox.training._batches import Batches
 from sandbox.training.checkpoint import Checkpoints
 from sandbox.training.loop import fit
@@ -22,7 +22,7 @@ class Clock:
     def __init__(self, monkeypatch, *, others=1):
         self.now, self.saves = 0.0, []
         monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: self.now))
-        write, evaluate, prepare = loop.write_state, loop.evaluate, Batches._prepared
+        write, evaluate, prepare = loop.write_state, _measuring.evaluate, Batches._prepared
 
         def write_slowly(file, state):
             self.now += 1000 * others
@@ -38,7 +38,7 @@ class Clock:
             return prepare(batches, task)
 
         monkeypatch.setattr(loop, "write_state", write_slowly)
-        monkeypatch.setattr(loop, "evaluate", evaluate_slowly)
+        monkeypatch.setattr(_measuring, "evaluate", evaluate_slowly)
         monkeypatch.setattr(Batches, "_prepared", prepare_slowly)
 
     def tick(self, _):

@@ -44,6 +44,12 @@ UNDERIVED = {
     "schug2021presynaptic/lesion-ordering",
     "schug2021presynaptic/energy-ordering",
     "schug2021presynaptic/program-against-printed",
+    "benzing2022neurons/kfac-beats-natural",
+    "benzing2022neurons/natural-not-ahead-of-sgd",
+    "benzing2022neurons/foof-against-kfac",
+    "benzing2022neurons/rare-refreshes",
+    "benzing2022neurons/foof-step-costs-less",
+    "benzing2022neurons/foof-gains-more-per-step",
 }
 
 

@@ -13,6 +13,7 @@ from sandbox.bench.judgement import Verdict
 from sandbox.cli import main
 from sandbox.training.config import TrainConfig
 from sandbox.training.hooks import EVENTS
+from theory.preconditioning import step_cost
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -63,6 +64,53 @@ def test_the_training_page_runs_from_top_to_bottom():
     TrainConfig(**tomllib.loads(settings))
     events = re.findall(r"^\| `([a-z-]+)` \| ", (DOCS / "training.md").read_text(), re.MULTILINE)
     assert [event for event in events if event in EVENTS] == list(EVENTS)
+
+
+def test_the_optimisers_page_runs_from_top_to_bottom(caplog):
+    names = {}
+    caplog.set_level("WARNING", logger="sandbox.optim")
+    for block in blocks("optimisers.md", "python"):
+        exec(block, names)
+    assert names["history"].final["test_accuracy"] > 0.8
+    assert names["scaled_settings"](30.0, 100.0, 100) == pytest.approx((0.3, 1.0))
+    # what the page says of costs, from the function that counts them
+    plain, foof, kfac = (names[name].total for name in ("plain", "foof", "kfac"))
+    assert (f"{foof / plain:.2f}", f"{kfac / plain:.2f}") == ("1.73", "2.50")
+    assert names["fisher"].quadratic(names["vector"]) > 0
+    assert not caplog.records  # nothing failed, nothing was skipped
+    assert all(p.isfinite().all() for p in names["net"].parameters())
+
+
+def test_the_table_of_costs_is_what_is_counted():
+    """Its formulas, evaluated: factors, inverse and application, at sizes of either order."""
+    text = (DOCS / "optimisers.md").read_text().split("## What a step costs")[1]
+    rows = dict(re.findall(r"^\| ([^|]+?) \| (.*) \|$", text, re.MULTILINE))
+    kinds = {
+        "FOOF": "foof", 'FOOF, `side="activation"`': "foof-activation",
+        "K-FAC, heuristic": "kfac", 'K-FAC, heuristic, `side="activation"`': "kfac-activation",
+        "natural gradient, $D$ samples": "natural",
+    }  # fmt: skip
+    assert set(kinds) < set(rows)
+    written = {  # a formula of the page as one of Python
+        r"\frac ST Bm^2": "S/T*B*m**2", r"\frac{m^3}{2T}": "m**3/(2*T)", "nm^2": "n*m**2",
+        r"\min(B, n)\,m^2": "min(B,n)*m**2", "2Dmn": "2*D*m*n",
+        r"\frac ST B(m^2 + n^2 + mn)": "S/T*B*(m**2+n**2+m*n)",
+        r"\frac{m^3 + n^3}{2T}": "(m**3+n**3)/(2*T)", "nm^2 + n^2m": "n*m**2+n**2*m",
+        r"\min(B, n)\,m^2 + \min(B, m)\,n^2": "min(B,n)*m**2+min(B,m)*n**2",
+        "2Dmn + D^2(m + n)": "2*D*m*n+D**2*(m+n)",
+        r"\frac{D^3}{6}$, once for all layers": "0",  # not a layer's
+    }  # fmt: skip
+    for m, n, batch in ((30, 20, 7), (20, 30, 25), (5, 6, 70)):
+        sizes = {"m": m, "n": n, "B": batch, "T": 10, "S": 3, "D": 9, "min": min}
+        above = []
+        for row, rule in kinds.items():
+            cells = [cell.strip() for cell in rows[row].split("|")]
+            above = [
+                b if a == "the same" else a for a, b in zip(cells, above or cells, strict=True)
+            ]
+            cost = step_cost(m, n, batch, rule=rule, T=10, S=3, samples=9)
+            found = [eval(written[cell.strip("$")], {}, sizes) for cell in above]
+            assert found == pytest.approx([cost.factors, cost.inverse, cost.apply]), row
 
 
 def test_the_synapses_page_runs_from_top_to_bottom():
@@ -137,6 +185,7 @@ def test_the_bench_page_names_every_verdict_and_status():
         "theory.langevin",
         "theory.phase_diagram",
         "theory.plstar",
+        "theory.preconditioning",
         "theory.product_valley",
         "theory.random_roughness",
         "theory.rough_diffusion",
@@ -154,6 +203,7 @@ def test_the_bench_page_names_every_verdict_and_status():
         "sandbox.bench",
         "sandbox.landscape",
         "sandbox.optim",
+        "sandbox.training.averaging",
         "sandbox.training.checkpoint",
         "sandbox.training.command",
         "sandbox.training.config",
@@ -167,6 +217,7 @@ def test_the_bench_page_names_every_verdict_and_status():
         "sandbox.training.measures",
         "sandbox.training.models",
         "sandbox.training.objective",
+        "sandbox.training.options",
         "sandbox.training.plan",
         "sandbox.training.samples",
         "sandbox.training.tasks",

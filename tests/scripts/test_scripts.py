@@ -27,8 +27,7 @@ def _one_thread():
 
 
 def test_there_is_one_script_a_figure():
-    # nine figures of the theory of deep linear networks, three on data
-    assert len(SCRIPTS) == 21
+    assert len(SCRIPTS) == 24
     assert all(path.name.startswith("plot_") for path in SCRIPTS)
 
 

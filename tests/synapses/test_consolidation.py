@@ -1,5 +1,8 @@
 """The presynaptic rule as an optimiser, on the layers and in the training loop."""
 
+import copy
+from itertools import starmap
+
 import numpy as np
 import pytest
 import torch
@@ -263,3 +266,23 @@ def test_inner_optimisers_without_a_direction_are_refused():
         optimizer.step()
     with pytest.raises(ValueError, match=r"inner.param_groups\[0\]\['lr'\] = 0.0"):
         PresynapticOptimizer(net, RULE, lr=0.1, inner=inner)
+
+
+def test_copies_go_on_alone_and_a_reset_reaches_the_inner_optimiser():
+    net = small()
+    inner = torch.optim.Adam(net.parameters(), lr=1e-2)
+    optimizer = PresynapticOptimizer(net, RULE, lr=0.1, inner=inner)
+    gradients(net)
+    optimizer.step()
+    twin_net, twin = copy.deepcopy((net, optimizer))
+    before = [p.clone() for p in net.parameters()]
+    gradients(twin_net)
+    twin.step()
+    assert all(starmap(torch.equal, zip(before, net.parameters(), strict=True)))
+    gradients(net)
+    optimizer.step()
+    for mine, theirs in zip(net.parameters(), twin_net.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    optimizer.reset()
+    assert not optimizer.state
+    assert not inner.state

@@ -1,3 +1,3 @@
 """Duersch, Catanach, Safonov & Wendt (2024): curvature of the expected loss from gradient jumps."""
 
-READING_ORDER = ("along", "step", "gradients", "boundaries", "lookahead", "networks")
+READING_ORDER = ("along", "step", "gradients", "boundaries", "lookahead", "networks", "optimiser")

@@ -20,13 +20,21 @@ PAPER = Paper(
         (
             "Alice, an optimiser with glass density, Hessian and step bounds, tells which"
             " curvature terms help training.",
-            "Arrives with the optimiser; tested here is the theory that it uses.",
+            "What the optimiser does is tested: its look-ahead, its bounds, its diagnosis. That it"
+            " trains better than Adam, with whatever terms, is not claimed: the published curves"
+            " lie close together without error bars, and the later version calls it a probe.",
         ),
         (
-            "ResNet-18 on CIFAR-10 (later a vision transformer): training curves with each"
-            " curvature term, and exponents of gradient variation by group of layers.",
-            "Arrives with the optimiser, and needs the paper's networks; exponents are tested here"
-            " on small random networks.",
+            "ResNet-18 on CIFAR-10 (later a vision transformer): accuracy and training curves of"
+            " seven methods, 30 seeds of 90 epochs.",
+            "No published accuracy could be read off a table to hold ours against, and 210 such"
+            " runs need days on a GPU. The settings are kept as presets; the same modes and bounds"
+            " are tested on small networks.",
+        ),
+        (
+            "Exponents of gradient variation by group of layers of ResNet-18, over 40 epochs.",
+            "Tested on trained networks of three layers on digits, at the largest scale with the"
+            " published settings of the optimiser.",
         ),
         (
             "The wording of the paper's theorems.",

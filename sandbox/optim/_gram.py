@@ -1,0 +1,338 @@
+r"""Fisher matrices by their root: F = G G', one column a sample and label, never formed.
+
+A column of G in one layer is :math:`\sum_p e_p a_p^\top`, p running over the places where
+the layer's weights are shared (one for a linear layer fed vectors). Everything that a
+natural gradient asks of F follows from the rows :math:`a` and :math:`e`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = [
+    "DampedRoot",
+    "LayerColumns",
+    "NotFiniteError",
+    "combined",
+    "gram",
+    "posterior_deviation",
+    "transposed",
+]
+
+LOG = logging.getLogger("sandbox.optim")
+
+PIECE = 2**24
+"""Numbers held at once where per-sample gradients must be formed."""
+
+SAFETY = 16.0
+"""Damping below this multiple of the rounding error of a Gram matrix asks for float64."""
+
+
+class NotFiniteError(RuntimeError):
+    """A Fisher matrix has entries that are not finite."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerColumns:
+    r"""One layer's part of the columns of G, as factors.
+
+    **Equation.** Column (k, n) is :math:`\sum_p e_{knp} a_{np}^\top`.
+
+    Parameters
+    ----------
+    inputs : Tensor
+        a, what the layer is fed.
+    slopes : Tensor
+        e, of the root of the Fisher matrix in the layer's outputs, weight of the column included.
+    """
+
+    inputs: Float[Tensor, "sample position in"]
+    slopes: Float[Tensor, "label sample position out"]
+
+    @property
+    def columns(self) -> int:
+        """How many columns there are."""
+        return self.slopes.shape[0] * self.slopes.shape[1]
+
+    @property
+    def entries(self) -> int:
+        """How many parameters the layer has."""
+        return self.slopes.shape[3] * self.inputs.shape[2]
+
+    def to(self, dtype: torch.dtype) -> LayerColumns:
+        """Return the same in another type."""
+        return LayerColumns(self.inputs.to(dtype), self.slopes.to(dtype))
+
+    def gram(self) -> Float[Tensor, "column column"]:
+        """Return G'G of this layer."""
+        labels, samples, places, out = self.slopes.shape
+        if places > 1 and self._forming_is_cheaper():
+            total = self.slopes.new_zeros(self.columns, self.columns)
+            for piece in self._formed():
+                rows = piece.flatten(0, 1).flatten(1)
+                total.addmm_(rows, rows.T)
+            return total
+        if places <= 1:
+            rows = self.slopes.reshape(self.columns, places * out)
+            found = (rows @ rows.T).view(labels, samples, labels, samples)
+            fed = self.inputs.flatten(1)
+            return found.mul_((fed @ fed.T)[:, None]).view(self.columns, self.columns)
+        fed = self.inputs.flatten(0, 1)
+        alike = (fed @ fed.T).view(samples, places, samples, places)
+        total = fed.new_empty(labels, samples, labels, samples)
+        every = self.slopes.reshape(-1, out)
+        for left in range(labels):
+            rows = self.slopes[left].reshape(-1, out)
+            found = (rows @ every.T).view(samples, places, labels, samples, places)
+            torch.sum(found.mul_(alike[:, :, None]), dim=(1, 4), out=total[left])
+        return total.view(self.columns, self.columns)
+
+    def transposed(self, matrix: Float[Tensor, "out in"]) -> Float[Tensor, " column"]:
+        """Return G'u for a matrix u of the layer's shape."""
+        through = self.inputs.flatten(0, 1) @ matrix.T
+        labels, samples, places, out = self.slopes.shape
+        flat = self.slopes.reshape(labels, samples, places * out)
+        return (flat * through.view(samples, places * out)).sum(dim=2).view(-1)
+
+    def combined(
+        self, weights: Float[Tensor, " column"], onto: Tensor | None = None, scale: float = 1.0
+    ) -> Float[Tensor, "out in"]:
+        """Return G w, a matrix of the layer's shape, or scale (u - G w) for a matrix u."""
+        labels, samples, places, out = self.slopes.shape
+        factors = weights.view(labels, samples, 1, 1)
+        # a sum over one label would be a copy
+        summed = self.slopes[0] * factors[0] if labels == 1 else (self.slopes * factors).sum(dim=0)
+        left, right = summed.reshape(samples * places, out).T, self.inputs.flatten(0, 1)
+        if onto is None:
+            return left @ right
+        return torch.addmm(onto, left, right, beta=scale, alpha=-scale)
+
+    def squares(self) -> Float[Tensor, "out in"]:
+        """Return the diagonal of G G', as a matrix of the layer's shape."""
+        if self.inputs.shape[1] <= 1:
+            fed = self.inputs.flatten(0, 1).square()
+            return self.slopes.square().sum(dim=0).flatten(0, 1).T @ fed
+        return torch.cat([piece.square().sum(dim=(0, 1)) for piece in self._formed()])
+
+    def rows(self, first: int, last: int) -> Float[Tensor, "row parameter"]:
+        """Return columns of G from first to last, as rows."""
+        samples = self.slopes.shape[1]
+        places = torch.arange(first, last, device=self.inputs.device)
+        chosen = self.slopes.flatten(0, 1)[first:last]
+        return torch.einsum("cpo,cpi->coi", chosen, self.inputs[places % samples]).flatten(1)
+
+    def _forming_is_cheaper(self) -> bool:
+        """Whether G'G takes fewer multiplications from per-sample gradients."""
+        labels, samples, places, out = self.slopes.shape
+        width = self.inputs.shape[2]
+        by_places = (samples * places) ** 2 * (width + labels**2 * out)
+        formed = self.columns * self.entries * (places + self.columns)
+        # what is held at once counts too: it cannot be cut where places are compared
+        too_large = labels * (samples * places) ** 2 > 4 * PIECE
+        return formed < by_places or too_large
+
+    def _formed(self) -> Iterator[Float[Tensor, "label sample piece in"]]:
+        """Give the per-sample gradients, some outputs of the layer at a time."""
+        width = self.inputs.shape[2]
+        step = max(1, PIECE // max(1, self.columns * width))
+        for slopes in torch.split(self.slopes, step, dim=3):
+            yield torch.einsum("knpo,npi->knoi", slopes, self.inputs)
+
+
+def gram(columns: Sequence[LayerColumns]) -> Float[Tensor, "column column"]:
+    """Return G'G, summed over layers."""
+    total = columns[0].gram()
+    for more in columns[1:]:
+        total.add_(more.gram())
+    return total
+
+
+def transposed(columns: Sequence[LayerColumns], matrices: Sequence[Tensor]) -> Tensor:
+    """Return G'u, summed over layers."""
+    total = columns[0].transposed(matrices[0])
+    for layer, matrix in zip(columns[1:], matrices[1:], strict=True):
+        total += layer.transposed(matrix)
+    return total
+
+
+def combined(columns: Sequence[LayerColumns], weights: Tensor) -> list[Tensor]:
+    """Return G w, a matrix a layer."""
+    return [layer.combined(weights) for layer in columns]
+
+
+class DampedRoot:
+    r"""The inverse of damping + G G', by the smaller of the two Gram matrices of G.
+
+    **Equation.** :math:`(\lambda + GG^\top)^{-1} u = \frac1\lambda \left(u - G (\lambda +
+    G^\top G)^{-1} G^\top u\right)` where there are no more columns than parameters, and a
+    Cholesky factor of :math:`\lambda + GG^\top` itself otherwise.
+
+    Both factorisations are done in float64. The Gram matrix is computed in the type of the
+    factors unless the damping is within its rounding error. If the factorisation fails:
+    the Gram matrix in float64, then ten times the damping, each logged; then an error.
+
+    Parameters
+    ----------
+    columns : sequence of LayerColumns
+        Layers coupled in one matrix.
+    damping : float
+        lambda, > 0.
+    name : str
+        Of these layers, for messages.
+    dual : bool or None
+        Which matrix to factorise; None for the smaller one.
+    exact : bool
+        Whether to raise rather than to use more damping.
+
+    Attributes
+    ----------
+    damping : float
+        What was used in the end.
+    dual : bool
+        Whether it is the Gram matrix of the columns.
+
+    Raises
+    ------
+    NotFiniteError
+        If the matrix is not finite.
+    RuntimeError
+        If it cannot be factorised.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[LayerColumns],
+        damping: float,
+        name: str,
+        *,
+        dual: bool | None = None,
+        exact: bool = False,
+    ) -> None:
+        self.columns = columns
+        if dual is None:
+            dual = columns[0].columns <= sum(layer.entries for layer in columns)
+        self.dual = dual
+        self.factor, self.damping = _factorised(self._matrix, columns, damping, name, exact)
+
+    def __call__(self, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """Return the solution for matrices u of the layers' shapes."""
+        if self.dual:
+            through = transposed(self.columns, matrices)
+            weights = torch.cholesky_solve(through.to(self.factor)[:, None], self.factor)
+            weights = weights[:, 0].to(through)
+            return [
+                layer.combined(weights, matrix, 1 / self.damping)
+                for layer, matrix in zip(self.columns, matrices, strict=True)
+            ]
+        flat = torch.cat([matrix.reshape(-1) for matrix in matrices]).to(self.factor)
+        found = torch.cholesky_solve(flat[:, None], self.factor)[:, 0].to(matrices[0])
+        pieces = torch.split(found, [matrix.numel() for matrix in matrices])
+        return [piece.view_as(matrix) for piece, matrix in zip(pieces, matrices, strict=True)]
+
+    def _matrix(self, columns: Sequence[LayerColumns]) -> Tensor:
+        """Return the smaller Gram matrix."""
+        if self.dual:
+            return gram(columns)
+        parameters = sum(layer.entries for layer in columns)
+        total = columns[0].slopes.new_zeros(parameters, parameters)
+        count, step = columns[0].columns, max(1, PIECE // parameters)
+        for first in range(0, count, step):
+            last = min(first + step, count)
+            rows = torch.cat([layer.rows(first, last) for layer in columns], dim=1)
+            total.addmm_(rows.T, rows)
+        return total
+
+
+def _factorised(
+    build: Callable[[Sequence[LayerColumns]], Tensor],
+    columns: Sequence[LayerColumns],
+    damping: float,
+    name: str,
+    exact: bool,
+) -> tuple[Tensor, float]:
+    """Return the Cholesky factor of a Gram matrix plus damping, and the damping it took."""
+    matrix = build(columns)
+    kind = matrix.dtype
+    if kind != torch.float64:
+        if damping < SAFETY * torch.finfo(kind).eps * float(matrix.diagonal().sum()):
+            matrix = build([layer.to(torch.float64) for layer in columns])
+        wide = matrix.double()
+    else:
+        wide = matrix
+    if not wide.diagonal().sum().isfinite():
+        raise NotFiniteError(
+            f"the Fisher matrix of {name} is not finite: the outputs have diverged"
+        )
+    found = _cholesky(wide, damping)
+    if found is None and matrix.dtype != torch.float64:
+        LOG.warning("%s: Cholesky failed at damping %g; again in float64", name, damping)
+        wide = build([layer.to(torch.float64) for layer in columns])
+        found = _cholesky(wide, damping)
+    if found is None and not exact:
+        LOG.warning("%s: Cholesky failed at damping %g; again with ten times it", name, damping)
+        damping = 10 * damping
+        found = _cholesky(wide, damping)
+    if found is None:
+        raise RuntimeError(
+            f"the Fisher matrix of {name} has no Cholesky factor at damping {damping:g}: use more"
+            " damping"
+        )
+    return found, damping
+
+
+def _cholesky(matrix: Tensor, damping: float) -> Tensor | None:
+    """Return the lower factor of matrix + damping, or None."""
+    damped = matrix.clone()
+    damped.diagonal().add_(damping)
+    factor, failed = torch.linalg.cholesky_ex(damped)
+    return None if bool(failed) or not bool(factor.isfinite().all()) else factor
+
+
+def posterior_deviation(
+    columns: Sequence[LayerColumns],
+    deviates: Sequence[Tensor],
+    chances: Float[Tensor, " column"],
+    prior: float,
+    count: float,
+    factor: Tensor,
+) -> list[Tensor]:
+    r"""Turn standard normal numbers into a deviation with covariance (prior + count F)^-1.
+
+    **Equation.** With :math:`V = \sqrt{D/\Lambda_0}\,G` and :math:`U = 1 + V^\top V = (D /
+    \Lambda_0) (\Lambda_0 / D + G^\top G)`: :math:`x = \Lambda_0^{-1/2} \left(y - V U^{-1}
+    (V^\top y + z)\right)`.
+
+    Parameters
+    ----------
+    columns : sequence of LayerColumns
+        G, by layer.
+    deviates : sequence of Tensor
+        y, a matrix a layer.
+    chances : Tensor
+        z, one a column.
+    prior, count : float
+        The precision :math:`\Lambda_0` and the number of data D.
+    factor : Tensor
+        Cholesky factor of :math:`\Lambda_0 / D + G^\top G`.
+
+    Returns
+    -------
+    list of Tensor
+        x, a matrix a layer.
+
+    References
+    ----------
+    Benzing (2022), arXiv:2201.12250, appendix C.
+    """
+    scale = math.sqrt(count / prior)
+    through = scale * transposed(columns, deviates) + chances
+    weights = torch.cholesky_solve(through.to(factor)[:, None], factor)[:, 0] / scale
+    moved = combined(columns, weights.to(through))
+    return [(y - part) / math.sqrt(prior) for y, part in zip(deviates, moved, strict=True)]
