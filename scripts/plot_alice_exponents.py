@@ -109,6 +109,7 @@ with house_style():
     panel.axhline(2, color="k", lw=0.8, ls=":")
     panel.text(middle[-1], 0.98, "glass", va="top", ha="right")
     panel.text(middle[3], 2.02, "Hessian", va="bottom")
+    panel.set_title("mean squared change of the gradient")
     panel.set_xlabel(r"distance $\sigma$")
     panel.set_ylabel("local exponent of the change")
     panel.set_ylim(0.6, 3.6)
