@@ -69,9 +69,9 @@ def both_spellings(run: Run, mode: str) -> list[Comparison]:
 
 @PAPER.claim(
     "standard-damping-full-batch",
-    says="K-FAC needs heuristic damping: with standard damping it has a higher training loss, no"
-    " lower than that of SGD with momentum. (All data in a batch; standard damping as defined, and"
-    " as the authors' public code spells it.)",
+    says="With all data in a batch K-FAC needs heuristic damping: with standard damping, as defined"
+    " and as the authors' public code spells it, its training loss is higher, no lower than that of"
+    " SGD with momentum.",
     tag="paper",
     derivation=DAMPING,
 )
@@ -82,9 +82,9 @@ def standard_damping_full_batch(run: Run) -> list[Comparison]:
 
 @PAPER.claim(
     "standard-damping-mini-batch",
-    says="K-FAC needs heuristic damping: with standard damping it has a higher training loss, no"
-    " lower than that of SGD with momentum. (Mini-batches; standard damping as defined, and as the"
-    " authors' public code spells it.)",
+    says="With mini-batches K-FAC needs heuristic damping: with standard damping, as defined and as"
+    " the authors' public code spells it, its training loss is higher, no lower than that of SGD"
+    " with momentum.",
     tag="paper",
     derivation=DAMPING,
 )
