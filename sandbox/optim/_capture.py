@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from sandbox.optim._hooks import ModuleHook, owners, sweep, transformed, weakly
 from sandbox.optim._layers import FactorLayer
 
 __all__ = ["Capture", "Place"]
@@ -62,6 +63,8 @@ class Capture:
     ----------
     passes : int
         Forward passes of the whole model so far.
+    busy : int
+        How many backward passes of the model's watchers are under way; they are no training.
     """
 
     def __init__(
@@ -74,8 +77,8 @@ class Capture:
         passed: Passed | None = None,
         reroute: Reroute | None = None,
     ) -> None:
-        self._wanted, self._arrived = _weak(wanted), _weak(arrived)
-        self._passed, self._reroute = _weak(passed), _weak(reroute)
+        self._wanted, self._arrived = weakly(wanted), weakly(arrived)
+        self._passed, self._reroute = weakly(passed), weakly(reroute)
         self._keeps = passed is not None
         self._reroutes = reroute is not None
         # by module, for hooks to hold nothing that holds the model
@@ -84,19 +87,19 @@ class Capture:
         self._seen: dict[str, int] = {}
         self._depth = 0
         self.passes = 0
-        self._observing, self._busy = False, 0
+        self._observing, self.busy = False, 0
         handles: list[Any] = [
             layer.module.register_forward_hook(
-                _Hook(self, "_layer", layer.module), prepend=True, with_kwargs=True
+                ModuleHook(self, "_layer", layer.module), prepend=True, with_kwargs=True
             )
             for layer in layers
         ]
         handles += [
-            model.register_forward_pre_hook(_Hook(self, "_begin", model), prepend=True),
-            model.register_forward_hook(_Hook(self, "_end", model), always_call=True),
+            model.register_forward_pre_hook(ModuleHook(self, "_begin", model), prepend=True),
+            model.register_forward_hook(ModuleHook(self, "_end", model), always_call=True),
         ]
         for module in (model, *(layer.module for layer in layers)):
-            _sweep(module)
+            sweep(module)
         self._finalizer = weakref.finalize(self, _remove, handles)
         self._finalizer.atexit = False
 
@@ -138,21 +141,21 @@ class Capture:
         passed = self._passed()
         # always called: without outputs, the pass has failed
         if passed is not None and outputs is not None:
-            watching = _watching(model)
-            for capture in watching:
-                capture._busy += 1
+            watching = owners(model)
+            for watcher in watching:
+                watcher.busy += 1
             try:
                 passed(places, outputs)
             finally:
-                for capture in watching:
-                    capture._busy -= 1
+                for watcher in watching:
+                    watcher.busy -= 1
 
     def _layer(
         self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], out: Tensor
     ) -> Tensor | None:
         """Watch one call of a layer; return what is handed on in place of its output."""
         training = module.training and torch.is_grad_enabled()
-        if not (training or self._observing) or _transformed():
+        if not (training or self._observing) or transformed():
             return None
         layer = self._layers[id(module)]
         if self._depth:
@@ -195,34 +198,6 @@ class Capture:
         self._seen[layer.name] = self.passes
 
 
-def _transformed() -> bool:
-    """Return whether torch.func differentiates or maps the pass; it is no training step then."""
-    return torch._C._functorch.maybe_current_level() is not None
-
-
-class _Hook:
-    """A module hook that does nothing once its owner is gone or its module was copied."""
-
-    def __init__(self, capture: Capture | None, method: str, module: nn.Module | None) -> None:
-        self.capture = _gone if capture is None else weakref.ref(capture)
-        self.module = _gone if module is None else weakref.ref(module)
-        self.method = method
-
-    def __call__(self, module: nn.Module, *rest: Any) -> Any:
-        capture = self.capture()
-        if capture is None or self.module() is not module:
-            return None
-        return getattr(capture, self.method)(module, *rest)
-
-    def __deepcopy__(self, _: dict[int, Any]) -> _Hook:
-        """Return an inert hook: the copied model has another owner, or none."""
-        return _Hook(None, self.method, None)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return how to make an inert hook."""
-        return _Hook, (None, self.method, None)
-
-
 class _Arrival:
     """A tensor hook that reports the first gradient to reach a layer's output."""
 
@@ -232,7 +207,7 @@ class _Arrival:
 
     def __call__(self, gradient: Tensor) -> None:
         capture, inputs = self.capture(), self.inputs
-        if capture is not None and inputs is not None and not capture._busy:
+        if capture is not None and inputs is not None and not capture.busy:
             # a graph that is walked twice still belongs to one batch
             self.inputs = None
             capture._arrive(self.layer, inputs, gradient)
@@ -251,7 +226,7 @@ class _Call:
                 f"{self.layer.called}: its optimiser is gone before the backward pass"
             )
         reroute = capture._reroute()
-        if capture._busy or reroute is None:
+        if capture.busy or reroute is None:
             return None
         with torch.autocast(inputs.device.type, enabled=False):
             found: list[Tensor] = reroute(self.layer, inputs, gradient)
@@ -306,37 +281,7 @@ def _input_gradient(
     return back.to(inputs.dtype)
 
 
-def _weak(callback: Callable[..., Any] | None) -> Callable[[], Any]:
-    """Return what gives the callback; bound methods do not keep their object alive."""
-    if callback is None:
-        return _gone
-    if hasattr(callback, "__self__"):
-        return weakref.WeakMethod(callback)
-    return lambda: callback
-
-
-def _gone() -> None:
-    """Stand in for a reference to nothing."""
-
-
 def _remove(handles: list[Any]) -> None:
     """Take hooks off their modules."""
     for handle in handles:
         handle.remove()
-
-
-def _watching(model: nn.Module) -> set[Capture]:
-    """Return all captures of a model's layers, for one's own backward pass is no other's."""
-    hooks = [hook for part in model.modules() for hook in part._forward_hooks.values()]
-    found = [hook.capture() for hook in hooks if isinstance(hook, _Hook)]
-    return {capture for capture in found if capture is not None}
-
-
-def _sweep(module: nn.Module) -> None:
-    """Take off the inert hooks that a copy of a watched module carries."""
-    for hooks in (module._forward_hooks, module._forward_pre_hooks):
-        inert = [
-            key for key, hook in hooks.items() if isinstance(hook, _Hook) and hook.module is _gone
-        ]
-        for key in inert:
-            del hooks[key]

@@ -16,6 +16,9 @@ __all__ = ["MovingAverage", "factor_dtype", "inverse_root"]
 
 LOG = logging.getLogger("sandbox.optim")
 
+LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # unlisted
+"""What decompositions that do not converge raise."""
+
 
 def factor_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the type that factors of tensors of this type are kept in: float32 at least."""
@@ -265,7 +268,7 @@ def _attempt(work: Tensor, damping: float, power: float) -> Tensor | None:
     else:
         try:
             values, vectors = torch.linalg.eigh(work)
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # there, not listed
+        except LinAlgError:
             return None
         # below the damping there is rounding alone
         scaled = vectors * values.clamp_min(damping).pow(-power / 2)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sandbox.optim._hooks import ModuleHook, sweep, transformed
+
 __all__ = ["InputMemory", "InputWatch"]
 
 
@@ -80,6 +82,11 @@ class InputWatch:
         Called with a copy of the inputs in the backward pass.
     most : int or None
         How many samples of each pass to keep, from the first; None for all.
+
+    Attributes
+    ----------
+    busy : int
+        How many backward passes of the model's watchers are under way; they are no training.
     """
 
     def __init__(
@@ -87,7 +94,9 @@ class InputWatch:
     ) -> None:
         self._arrived = weakref.WeakMethod(arrived)
         self.most = most
-        handle = model.register_forward_hook(_Hook(self, model), with_kwargs=True)
+        self.busy = 0
+        handle = model.register_forward_hook(ModuleHook(self, "watch", model), with_kwargs=True)
+        sweep(model)
         self._finalizer = weakref.finalize(self, handle.remove)
         self._finalizer.atexit = False
 
@@ -95,8 +104,12 @@ class InputWatch:
         """Take the hook off the model; once is enough."""
         self._finalizer()
 
-    def watch(self, args: tuple[Any, ...], named: Mapping[str, Any], outputs: Any) -> None:
+    def watch(
+        self, module: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any], outputs: Any
+    ) -> None:
         """Keep the inputs of a pass until its backward pass."""
+        if not (module.training and torch.is_grad_enabled()) or transformed():
+            return
         fed = [*args, *named.values()]
         if len(fed) != 1 or not isinstance(fed[0], Tensor):
             kinds = ", ".join(type(item).__name__ for item in fed)
@@ -106,42 +119,16 @@ class InputWatch:
             )
         if not isinstance(outputs, Tensor) or not outputs.requires_grad or not len(fed[0]):
             return
-        # inside torch.func's transforms there is no batch to keep
-        if not torch._C._functorch.is_functorch_wrapped_tensor(outputs):
-            # a copy: loaders may fill the same memory with the next batch
-            kept = fed[0].detach()[: self.most].clone()
-            outputs.register_hook(_Arrival(self, kept))  # type: ignore[no-untyped-call]
+        # a copy: loaders may fill the same memory with the next batch
+        kept = fed[0].detach()[: self.most].clone()
+        hang: Any = outputs.register_hook
+        hang(_Arrival(self, kept))
 
     def report(self, inputs: Tensor) -> None:
         """Hand inputs over."""
         arrived = self._arrived()
         if arrived is not None:
             arrived(inputs)
-
-
-class _Hook:
-    """A module hook that does nothing once its owner is gone or its module was copied."""
-
-    def __init__(self, watch: InputWatch | None, module: nn.Module | None) -> None:
-        self.watch = None if watch is None else weakref.ref(watch)
-        self.module = None if module is None else weakref.ref(module)
-
-    def __call__(
-        self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], outputs: Any
-    ) -> None:
-        if self.watch is None or self.module is None or self.module() is not module:
-            return
-        watch = self.watch()
-        if watch is not None and module.training and torch.is_grad_enabled():
-            watch.watch(args, named, outputs)
-
-    def __deepcopy__(self, _: dict[int, Any]) -> _Hook:
-        """Return an inert hook: the copied model has another owner, or none."""
-        return _Hook(None, None)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return how to make an inert hook."""
-        return _Hook, (None, None)
 
 
 class _Arrival:
@@ -153,6 +140,6 @@ class _Arrival:
 
     def __call__(self, _: Tensor) -> None:
         watch = self.watch()
-        if watch is not None and not self.done:
+        if watch is not None and not watch.busy and not self.done:
             self.done = True
             watch.report(self.inputs)

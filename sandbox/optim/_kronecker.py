@@ -7,13 +7,14 @@ Kronecker product, and what to do about that is the choice between the functions
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from sandbox.optim._factors import LOG, LinAlgError
 
 __all__ = [
     "Eigenbasis",
@@ -24,8 +25,6 @@ __all__ = [
     "robust_eigenbasis",
     "standard_direction",
 ]
-
-LOG = logging.getLogger("sandbox.optim")
 
 
 def factored_damping(
@@ -137,7 +136,7 @@ def robust_eigenbasis(matrix: Tensor, damping: float, name: str) -> Eigenbasis:
         raise RuntimeError(f"{name}: it is not finite; the step would not be either")
     try:
         return eigenbasis(matrix)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # not listed by torch
+    except LinAlgError:
         extra = 10 * damping
         LOG.warning(
             "%s: the float64 eigenvalues of the %s x %s factor did not converge; trying with"
@@ -150,7 +149,7 @@ def robust_eigenbasis(matrix: Tensor, damping: float, name: str) -> Eigenbasis:
     damped.diagonal().add_(extra)
     try:
         return eigenbasis(damped)
-    except torch.linalg.LinAlgError as failure:  # type: ignore[attr-defined]
+    except LinAlgError as failure:
         raise RuntimeError(
             f"{name}: its eigenvalues do not converge, nor do they with damping {extra:g} added;"
             " increase the damping or use rule='heuristic'"

@@ -26,12 +26,11 @@ def two_layers(
     inputs = seed.normal(size=(samples, 6)) @ np.diag([3.0, 2.0, 1.0, 1.0, 0.3, 0.1])
     labels = seed.integers(0, 4, samples)
     first, second = seed.normal(size=(8, 6)) / 2, seed.normal(size=(4, 8)) / 2
-    model = torch.nn.Sequential(
-        torch.nn.Linear(6, 8, bias=False), torch.nn.ReLU(), torch.nn.Linear(8, 4, bias=False)
-    ).double()
+    below, above = torch.nn.Linear(6, 8, bias=False), torch.nn.Linear(8, 4, bias=False)
+    model = torch.nn.Sequential(below, torch.nn.ReLU(), above).double()
     with torch.no_grad():
-        for layer, weight in ((model[0], first), (model[2], second)):
-            layer.weight.copy_(torch.tensor(weight))  # type: ignore[operator]
+        for layer, weight in ((below, first), (above, second)):
+            layer.weight.copy_(torch.tensor(weight))
     drive = inputs @ first.T
     hidden = np.maximum(drive, 0)
     chances = np.exp(hidden @ second.T)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sandbox.optim.alice import Alice, GlassDiagnosis
+    from sandbox.training.names import Activation
 
 __all__: list[str] = []
 
@@ -22,11 +23,12 @@ def closure_of(
     optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]
 ) -> Callable[[], Tensor]:
     """Return what an optimiser's step is given."""
+    import torch
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         value = loss()
-        value.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(value)
         return value
 
     return closure
@@ -218,7 +220,7 @@ LAYERS = ("first layer", "second layer", "last layer")
 
 
 def trained(
-    run: Run, activation: str, number: int, widths: tuple[int, ...], goal: float
+    run: Run, activation: Activation, number: int, widths: tuple[int, ...], goal: float
 ) -> tuple[nn.Module, Alice, Callable[[Tensor], Callable[[], Tensor]], Tensor]:
     """Return a network that Alice has trained on digits, and what diagnoses it."""
     import numpy as np
@@ -237,7 +239,7 @@ def trained(
         [64, *widths, 10],
         streams=run.seeds,
         index=number,
-        activation=activation,  # type: ignore[arg-type]  # one of its literals
+        activation=activation,
         dtype=torch.float64,
     )
     # published options at the scale of the paper; else longer steps, fewer of them with curvature
@@ -281,7 +283,7 @@ def trained_exponents(run: Run) -> list[Comparison]:
     goal = run.pick(quick=0.3, full=0.02)  # mean loss, of 2.3 at the start
     sigmas = np.geomspace(8e-4, 6.4e-3, run.pick(quick=3, full=7))
 
-    def found(activation: str, number: int, along: int) -> GlassDiagnosis:
+    def found(activation: Activation, number: int, along: int) -> GlassDiagnosis:
         _, optimizer, on, everything = trained(run, activation, number, widths, goal)
         return optimizer.diagnose(on(everything), sigmas=sigmas, directions=along, seed=number)
 
@@ -290,7 +292,7 @@ def trained_exponents(run: Run) -> list[Comparison]:
         for number in run.progress(range(networks), label="networks")
     ]
     # smooth losses have the same exponents in every direction
-    smooth = [found(activation, 0, 2).exponents() for activation in ("tanh", "gelu")]
+    smooth = [found("tanh", 0, 2).exponents(), found("gelu", 0, 2).exponents()]
     second = np.array([each["second_difference"] for each in rectified])
     change = np.array([each["change"] for each in rectified])
     mean = second.mean(axis=0)

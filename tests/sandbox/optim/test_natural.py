@@ -18,6 +18,7 @@ from deeplinear.rules import CurvatureCorrection
 from sandbox.optim import CurvatureCorrected
 from sandbox.optim._input_watch import InputMemory
 from sandbox.optim.fisher import SampledFisher
+from sandbox.optim.kfac import KFAC
 from sandbox.optim.natural import NaturalGradient
 from tests.sandbox.optim.dense_fisher import (
     DEVICES,
@@ -762,3 +763,15 @@ def test_it_learns():
         assert all(p.isfinite().all() for p in model.parameters()), step
     assert cross_entropy(model(inputs), targets) < 0.6
     assert by_name(model).keys() == {name for name, _ in model.named_parameters()}
+
+
+def test_a_pass_without_a_backward_one_leaves_no_trace_beside_another_optimiser():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).double()
+    natural = NaturalGradient(model, 0.1, 0.1)
+    other = KFAC(model, 0.1, 0.1)  # differentiates the outputs within the forward pass
+    model(torch.randn(5, 4, dtype=torch.float64))
+    assert natural.memory_usage()["total"] == 0
+    model(torch.randn(5, 4, dtype=torch.float64)).sum().backward()
+    assert natural.memory_usage()["total"] > 0
+    other.remove()
