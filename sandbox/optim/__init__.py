@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox.optim._layers import split_params
+    from sandbox.network.layers import split_params
     from sandbox.optim.alice import Alice, GlassDiagnosis
     from sandbox.optim.curvature import CurvatureCorrected
     from sandbox.optim.fisher import SampledFisher
@@ -27,16 +27,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FOOF": "foof",
-    "KFAC": "kfac",
-    "Alice": "alice",
-    "CurvatureCorrected": "curvature",
-    "FOOFPreconditioner": "preconditioner",
-    "GlassDiagnosis": "alice",
-    "KFACPreconditioner": "kfac",
-    "NaturalGradient": "natural",
-    "SampledFisher": "fisher",
-    "split_params": "_layers",
+    "FOOF": "sandbox.optim.foof",
+    "KFAC": "sandbox.optim.kfac",
+    "Alice": "sandbox.optim.alice",
+    "CurvatureCorrected": "sandbox.optim.curvature",
+    "FOOFPreconditioner": "sandbox.optim.preconditioner",
+    "GlassDiagnosis": "sandbox.optim.alice",
+    "KFACPreconditioner": "sandbox.optim.kfac",
+    "NaturalGradient": "sandbox.optim.natural",
+    "SampledFisher": "sandbox.optim.fisher",
+    "split_params": "sandbox.network.layers",
 }
 
 
@@ -44,4 +44,4 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: one optimiser does not need all."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sandbox.optim._hooks import ModuleHook, owners, sweep, transformed, weakly
-from sandbox.optim._layers import FactorLayer
+from sandbox.network.hooks import ModuleHook, owners, sweep, transformed, weakly
+from sandbox.network.layers import FactorLayer
 
 __all__ = ["Capture", "Place"]
 

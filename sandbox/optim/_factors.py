@@ -10,19 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sandbox.network.layers import factor_dtype
 from theory.checks import as_number
 
-__all__ = ["MovingAverage", "factor_dtype", "inverse_root"]
+__all__ = ["MovingAverage", "inverse_root"]
 
 LOG = logging.getLogger("sandbox.optim")
 
 LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # unlisted
 """What decompositions that do not converge raise."""
-
-
-def factor_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the type that factors of tensors of this type are kept in: float32 at least."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 class MovingAverage:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sandbox.network.columns import PIECE, LayerColumns
+
 __all__ = [
     "DampedRoot",
-    "LayerColumns",
     "NotFiniteError",
     "combined",
     "gram",
@@ -28,122 +28,12 @@ __all__ = [
 
 LOG = logging.getLogger("sandbox.optim")
 
-PIECE = 2**24
-"""Numbers held at once where per-sample gradients must be formed."""
-
 SAFETY = 16.0
 """Damping below this multiple of the rounding error of a Gram matrix asks for float64."""
 
 
 class NotFiniteError(RuntimeError):
     """A Fisher matrix has entries that are not finite."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerColumns:
-    r"""One layer's part of the columns of G, as factors.
-
-    **Equation.** Column (k, n) is :math:`\sum_p e_{knp} a_{np}^\top`.
-
-    Parameters
-    ----------
-    inputs : Tensor
-        a, what the layer is fed.
-    slopes : Tensor
-        e, of the root of the Fisher matrix in the layer's outputs, weight of the column included.
-    """
-
-    inputs: Float[Tensor, "sample position in"]
-    slopes: Float[Tensor, "label sample position out"]
-
-    @property
-    def columns(self) -> int:
-        """How many columns there are."""
-        return self.slopes.shape[0] * self.slopes.shape[1]
-
-    @property
-    def entries(self) -> int:
-        """How many parameters the layer has."""
-        return self.slopes.shape[3] * self.inputs.shape[2]
-
-    def to(self, dtype: torch.dtype) -> LayerColumns:
-        """Return the same in another type."""
-        return LayerColumns(self.inputs.to(dtype), self.slopes.to(dtype))
-
-    def gram(self) -> Float[Tensor, "column column"]:
-        """Return G'G of this layer."""
-        labels, samples, places, out = self.slopes.shape
-        if places > 1 and self._forming_is_cheaper():
-            total = self.slopes.new_zeros(self.columns, self.columns)
-            for piece in self._formed():
-                rows = piece.flatten(0, 1).flatten(1)
-                total.addmm_(rows, rows.T)
-            return total
-        if places <= 1:
-            rows = self.slopes.reshape(self.columns, places * out)
-            found = (rows @ rows.T).view(labels, samples, labels, samples)
-            fed = self.inputs.flatten(1)
-            return found.mul_((fed @ fed.T)[:, None]).view(self.columns, self.columns)
-        fed = self.inputs.flatten(0, 1)
-        alike = (fed @ fed.T).view(samples, places, samples, places)
-        total = fed.new_empty(labels, samples, labels, samples)
-        every = self.slopes.reshape(-1, out)
-        for left in range(labels):
-            rows = self.slopes[left].reshape(-1, out)
-            found = (rows @ every.T).view(samples, places, labels, samples, places)
-            torch.sum(found.mul_(alike[:, :, None]), dim=(1, 4), out=total[left])
-        return total.view(self.columns, self.columns)
-
-    def transposed(self, matrix: Float[Tensor, "out in"]) -> Float[Tensor, " column"]:
-        """Return G'u for a matrix u of the layer's shape."""
-        through = self.inputs.flatten(0, 1) @ matrix.T
-        labels, samples, places, out = self.slopes.shape
-        flat = self.slopes.reshape(labels, samples, places * out)
-        return (flat * through.view(samples, places * out)).sum(dim=2).view(-1)
-
-    def combined(
-        self, weights: Float[Tensor, " column"], onto: Tensor | None = None, scale: float = 1.0
-    ) -> Float[Tensor, "out in"]:
-        """Return G w, a matrix of the layer's shape, or scale (u - G w) for a matrix u."""
-        labels, samples, places, out = self.slopes.shape
-        factors = weights.view(labels, samples, 1, 1)
-        # a sum over one label would be a copy
-        summed = self.slopes[0] * factors[0] if labels == 1 else (self.slopes * factors).sum(dim=0)
-        left, right = summed.reshape(samples * places, out).T, self.inputs.flatten(0, 1)
-        if onto is None:
-            return left @ right
-        return torch.addmm(onto, left, right, beta=scale, alpha=-scale)
-
-    def squares(self) -> Float[Tensor, "out in"]:
-        """Return the diagonal of G G', as a matrix of the layer's shape."""
-        if self.inputs.shape[1] <= 1:
-            fed = self.inputs.flatten(0, 1).square()
-            return self.slopes.square().sum(dim=0).flatten(0, 1).T @ fed
-        return torch.cat([piece.square().sum(dim=(0, 1)) for piece in self._formed()])
-
-    def rows(self, first: int, last: int) -> Float[Tensor, "row parameter"]:
-        """Return columns of G from first to last, as rows."""
-        samples = self.slopes.shape[1]
-        places = torch.arange(first, last, device=self.inputs.device)
-        chosen = self.slopes.flatten(0, 1)[first:last]
-        return torch.einsum("cpo,cpi->coi", chosen, self.inputs[places % samples]).flatten(1)
-
-    def _forming_is_cheaper(self) -> bool:
-        """Whether G'G takes fewer multiplications from per-sample gradients."""
-        labels, samples, places, out = self.slopes.shape
-        width = self.inputs.shape[2]
-        by_places = (samples * places) ** 2 * (width + labels**2 * out)
-        formed = self.columns * self.entries * (places + self.columns)
-        # what is held at once counts too: it cannot be cut where places are compared
-        too_large = labels * (samples * places) ** 2 > 4 * PIECE
-        return formed < by_places or too_large
-
-    def _formed(self) -> Iterator[Float[Tensor, "label sample piece in"]]:
-        """Give the per-sample gradients, some outputs of the layer at a time."""
-        width = self.inputs.shape[2]
-        step = max(1, PIECE // max(1, self.columns * width))
-        for slopes in torch.split(self.slopes, step, dim=3):
-            yield torch.einsum("knpo,npi->knoi", slopes, self.inputs)
 
 
 def gram(columns: Sequence[LayerColumns]) -> Float[Tensor, "column column"]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sandbox.optim._hooks import ModuleHook, sweep, transformed
+from sandbox.network.hooks import ModuleHook, sweep, transformed
 
 __all__ = ["InputMemory", "InputWatch"]
 

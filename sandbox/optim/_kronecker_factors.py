@@ -11,18 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sandbox.optim._capture import Place
-from sandbox.optim._factors import MovingAverage, factor_dtype, inverse_root
-from sandbox.optim._kronecker import (
-    factored_damping,
-    joint_weights,
-    published_direction,
-    robust_eigenbasis,
-    standard_direction,
-)
-from sandbox.optim._layers import FactorLayer
-from sandbox.optim._layerwise import LayerwiseFactors
-from sandbox.optim._output_gradients import (
+from sandbox.network.layers import FactorLayer, factor_dtype
+from sandbox.network.output_gradients import (
     Index,
     Likelihood,
     exact_columns,
@@ -30,6 +20,16 @@ from sandbox.optim._output_gradients import (
     place_gradients,
     sampled_columns,
 )
+from sandbox.optim._capture import Place
+from sandbox.optim._factors import MovingAverage, inverse_root
+from sandbox.optim._kronecker import (
+    factored_damping,
+    joint_weights,
+    published_direction,
+    robust_eigenbasis,
+    standard_direction,
+)
+from sandbox.optim._layerwise import LayerwiseFactors
 from theory.checks import as_integer, as_number, one_of, shown
 
 __all__ = ["Fisher", "KroneckerFactors", "Rule"]

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 
+from sandbox.network.layers import Bias, FactorLayer, factor_dtype, factor_layers
 from sandbox.optim._capture import Capture, Place
 from sandbox.optim._factor_state import factor_state, load_factor_state, memory_usage
-from sandbox.optim._factors import MovingAverage, factor_dtype
-from sandbox.optim._layers import Bias, FactorLayer, factor_layers
+from sandbox.optim._factors import MovingAverage
 from theory.checks import as_integer, as_number, one_of
 
 __all__ = ["LayerAverages", "Nonfinite", "Scaling", "Sharing", "Side"]

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sandbox.optim._factors import factor_dtype
+from sandbox.network.layers import FactorLayer, factor_dtype
 from sandbox.optim._layer_averages import LayerAverages, Nonfinite, Scaling, Sharing, Side
-from sandbox.optim._layers import FactorLayer
 
 __all__ = ["LayerwiseFactors", "Nonfinite", "Scaling", "Sharing", "Side"]
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sandbox.optim._factors import factor_dtype
+from sandbox.network.layers import Bias, FactorLayer, factor_dtype
 from sandbox.optim._fallback import fallback_group, move_by_fallback
 from sandbox.optim._layer_factors import LayerwiseFactors, Nonfinite, Scaling, Sharing, Side
-from sandbox.optim._layers import Bias, FactorLayer
 from theory.checks import as_number, shown
 
 __all__ = ["LayerwiseFactors", "LayerwiseOptimizer", "Nonfinite", "Scaling", "Sharing", "Side"]

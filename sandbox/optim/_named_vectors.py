@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from sandbox.optim._layers import FactorLayer
+from sandbox.network.layers import FactorLayer
 from theory.checks import shown
 
 __all__ = ["NamedVectors"]

@@ -13,17 +13,16 @@ from typing import Literal, ParamSpec, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sandbox.optim._fisher_columns import Labels, as_inputs, layer_columns
+from sandbox.network.columns import LayerColumns, as_inputs, fisher_columns
+from sandbox.network.layers import FactorLayer, factor_layers
+from sandbox.network.output_gradients import Index, Labels, Likelihood
 from sandbox.optim._gram import (
     DampedRoot,
-    LayerColumns,
     combined,
     posterior_deviation,
     transposed,
 )
-from sandbox.optim._layers import FactorLayer, factor_layers
 from sandbox.optim._named_vectors import NamedVectors
-from sandbox.optim._output_gradients import Index, Likelihood
 from theory.checks import as_integer, as_number, one_of, shown
 
 __all__ = ["SampledFisher"]
@@ -159,7 +158,7 @@ class SampledFisher:
                 f"model = {type(model).__name__}: needs trained parameters of torch.nn.Linear and"
                 f" torch.nn.Conv2d and no others ({found}); freeze these (requires_grad_(False))"
             )
-        found_columns = layer_columns(
+        found_columns = fisher_columns(
             model, layers, as_inputs(inputs), labels, likelihood, generator, columns
         )
         return cls(model, layers, found_columns)

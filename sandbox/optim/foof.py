@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sandbox.optim._factors import factor_dtype, inverse_root
-from sandbox.optim._layers import Bias, FactorLayer
+from sandbox.network.layers import Bias, FactorLayer, factor_dtype
+from sandbox.optim._factors import inverse_root
 from sandbox.optim._layerwise import (
     LayerwiseFactors,
     LayerwiseOptimizer,

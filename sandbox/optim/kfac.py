@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sandbox.network.layers import Bias, FactorLayer
+from sandbox.network.output_gradients import Index, Likelihood
 from sandbox.optim._kronecker_factors import Fisher, KroneckerFactors, Rule
-from sandbox.optim._layers import Bias, FactorLayer
 from sandbox.optim._layerwise import LayerwiseOptimizer, Nonfinite, Scaling, Sharing, Side
-from sandbox.optim._output_gradients import Index, Likelihood
 from sandbox.optim.preconditioner import GradientPreconditioner
 
 __all__ = ["KFAC", "KFACPreconditioner"]

@@ -13,13 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sandbox.optim._factors import factor_dtype
-from sandbox.optim._fisher_columns import Labels, as_inputs, evaluated, layer_columns
+from sandbox.network.columns import as_inputs, evaluated, fisher_columns
+from sandbox.network.layers import Bias, FactorLayer, factor_dtype
+from sandbox.network.output_gradients import Index, Labels, Likelihood
 from sandbox.optim._gram import DampedRoot, NotFiniteError
 from sandbox.optim._input_watch import InputMemory, InputWatch
-from sandbox.optim._layers import Bias, FactorLayer
 from sandbox.optim._layerwise import LayerwiseOptimizer, Nonfinite
-from sandbox.optim._output_gradients import Index, Likelihood
 from theory.checks import as_integer, one_of
 
 __all__ = ["NaturalGradient"]
@@ -259,7 +258,7 @@ class NaturalGradient(LayerwiseOptimizer):
 
     def _factorise(self, active: list[FactorLayer]) -> None:
         """Compute the Fisher matrix's root at the present weights, and its factors."""
-        columns = layer_columns(
+        columns = fisher_columns(
             self.model,
             active,
             self._inputs(),

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from sandbox.optim._factors import factor_dtype
+from sandbox.network.layers import Bias, FactorLayer, factor_dtype
 from sandbox.optim._layer_factors import LayerwiseFactors, Nonfinite, Scaling, Sharing, Side
-from sandbox.optim._layers import Bias, FactorLayer
 from sandbox.optim.foof import InputCovariance
 from theory.checks import as_number
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from sandbox.network.layers import factor_layers
 from sandbox.optim import FOOF, KFAC
 from sandbox.optim._capture import Capture
-from sandbox.optim._layers import factor_layers
 
 
 class Ledger:

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.network.layers import factor_dtype
 from sandbox.optim import _factors
-from sandbox.optim._factors import MovingAverage, factor_dtype, inverse_root
+from sandbox.optim._factors import MovingAverage, inverse_root
 
 DOUBLE = torch.float64
 INPUTS = torch.tensor(

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sandbox.network.columns import LayerColumns, fisher_columns
+from sandbox.network.layers import factor_layers
 from sandbox.optim import _gram
-from sandbox.optim._fisher_columns import layer_columns
-from sandbox.optim._gram import DampedRoot, LayerColumns, gram, posterior_deviation
-from sandbox.optim._layers import factor_layers
+from sandbox.optim._gram import DampedRoot, gram, posterior_deviation
 from sandbox.optim.fisher import SampledFisher
 from tests.sandbox.optim.dense_fisher import (
     DEVICES,
@@ -115,7 +115,7 @@ def test_both_ways_to_the_gram_matrix_agree(name, labels, formed, monkeypatch):
     build, shape = NETWORKS[name]
     model, inputs = build(), normal(4, *shape)
     layers, _ = factor_layers(model)
-    columns = layer_columns(
+    columns = fisher_columns(
         model, layers, inputs, labels, "categorical", torch.Generator().manual_seed(1)
     )
     monkeypatch.setattr(LayerColumns, "_forming_is_cheaper", lambda self: formed)
@@ -148,7 +148,7 @@ def test_scores_average_to_zero_under_the_model():
     total = 0
     for label in range(3):
         labels = torch.full((7,), label)
-        columns = layer_columns(model, layers, inputs, labels, "categorical", None)
+        columns = fisher_columns(model, layers, inputs, labels, "categorical", None)
         rows = torch.cat([layer.rows(0, 7) for layer in columns], dim=1)
         total = total + chances[:, label, None] * rows
     assert total.abs().max() < 1e-15

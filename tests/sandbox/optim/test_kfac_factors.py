@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy, unfold
 
-from sandbox.optim import _output_gradients
+from sandbox.network import output_gradients
 from sandbox.optim.foof import FOOF
 from sandbox.optim.kfac import KFAC
 from tests.sandbox.optim.kfac_problems import (
@@ -189,7 +189,7 @@ def test_two_optimisers_of_one_model_do_not_see_each_other_s_passes(first):
 def test_labels_in_several_passes_count_their_samples_once(monkeypatch):
     found = []
     for entries in (2**25, 1):
-        monkeypatch.setattr(_output_gradients, "ENTRIES_AT_ONCE", entries)
+        monkeypatch.setattr(output_gradients, "ENTRIES_AT_ONCE", entries)
         _, optimizer = stepped(fixed_net(), fisher="exact")
         found.append(optimizer.averages["0"]["output"].value())
     assert worst(*found) < 1e-14

@@ -71,7 +71,7 @@ def with_labels(monkeypatch, labels):
         chances = outputs.softmax(1)
         return (chances - nn.functional.one_hot(labels.to(outputs.device), 3))[None]
 
-    monkeypatch.setattr("sandbox.optim._fisher_columns.sampled_columns", drawn)
+    monkeypatch.setattr("sandbox.network.output_gradients.sampled_columns", drawn)
 
 
 # ------------------------------------------------------------------ what a step is

@@ -14,10 +14,15 @@ from torch.nn.parameter import Parameter, is_lazy
 
 from theory.checks import one_of, shown
 
-__all__ = ["Bias", "FactorLayer", "factor_layers", "split_params"]
+__all__ = ["Bias", "FactorLayer", "factor_dtype", "factor_layers", "split_params"]
 
 Bias: TypeAlias = Literal["augment", "fallback"]
 """A bias is the last column of its layer's matrix, or left to the fallback."""
+
+
+def factor_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the type that factors of tensors of this type are kept in: float32 at least."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)

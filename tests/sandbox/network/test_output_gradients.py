@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sandbox.optim import _output_gradients
-from sandbox.optim._output_gradients import (
+from sandbox.network import output_gradients
+from sandbox.network.output_gradients import (
     exact_columns,
     model_outputs,
     place_gradients,
@@ -163,7 +163,7 @@ def one_by_one(net, columns):
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("entries", [2**25, 100])
 def test_columns_go_back_to_every_place(monkeypatch, middle, count, entries):
-    monkeypatch.setattr(_output_gradients, "ENTRIES_AT_ONCE", entries)
+    monkeypatch.setattr(output_gradients, "ENTRIES_AT_ONCE", entries)
     net = Net(middle)
     columns = torch.randn(count, 5, 4, dtype=torch.float64, generator=seeded(6))
     wanted = one_by_one(net, columns)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from sandbox.network.layers import FactorLayer, factor_layers
 from sandbox.optim import split_params
-from sandbox.optim._layers import FactorLayer, factor_layers
 
 DOUBLE = torch.float64
 

@@ -19,8 +19,10 @@ from theory.checks import shown
 
 __all__ = [
     "Index",
+    "Labels",
     "Likelihood",
     "exact_columns",
+    "label_columns",
     "model_outputs",
     "place_gradients",
     "sampled_columns",
@@ -28,6 +30,9 @@ __all__ = [
 
 Likelihood: TypeAlias = Literal["categorical", "gaussian"]
 """Which loss is the negative log-likelihood: cross-entropy, or half the squared error."""
+
+Labels: TypeAlias = Literal["sampled", "full"]
+"""One label a sample, drawn from the model, or all of them, weighted by their probabilities."""
 
 Index: TypeAlias = "slice | list[int] | Tensor"
 """Which of the model's outputs the loss looks at."""
@@ -174,6 +179,70 @@ def exact_columns(
     columns = below.triu(1)
     columns.diagonal(dim1=1, dim2=2).copy_(diagonal)
     return columns.transpose(0, 1)
+
+
+def label_columns(
+    outputs: Float[Tensor, "sample output"],
+    labels: Labels | Tensor,
+    likelihood: Likelihood,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "column sample output"]:
+    """Return the columns at the outputs for labels that are drawn, all, or given.
+
+    Parameters
+    ----------
+    outputs : Tensor
+        Without a graph.
+    labels : {"sampled", "full"} or Tensor
+        Class numbers (sample,), or values of the outputs' shape.
+    likelihood : {"categorical", "gaussian"}
+        Of the labels.
+    generator : torch.Generator or None
+        Where labels are drawn from.
+
+    Returns
+    -------
+    Tensor
+        Of the per-sample loss, without a factor 1/N.
+
+    Raises
+    ------
+    ValueError
+        If given labels do not fit the outputs.
+    """
+    if isinstance(labels, Tensor):
+        return _given(outputs, labels, likelihood)
+    if labels == "full":
+        return exact_columns(outputs, likelihood)
+    return sampled_columns(outputs, likelihood, generator)
+
+
+def _given(outputs: Tensor, labels: Tensor, likelihood: Likelihood) -> Tensor:
+    """Return the loss's gradient in the outputs for given labels."""
+    if likelihood == "gaussian":
+        values = labels.detach().to(outputs).reshape(len(labels), -1)
+        if values.shape != outputs.shape:
+            raise ValueError(
+                f"labels have shape {tuple(labels.shape)}: must match the outputs,"
+                f" {tuple(outputs.shape)}"
+            )
+        return (outputs - values)[None]
+    whole = not labels.is_floating_point() and not labels.is_complex()
+    if labels.shape != outputs.shape[:1] or not whole or labels.dtype == torch.bool:
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} and type {labels.dtype}: must be"
+            f" {len(outputs)} class numbers"
+        )
+    numbers = labels.detach().to(outputs.device).long()
+    wrong = (numbers < 0) | (numbers >= outputs.shape[1])
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"labels[{first}] = {int(numbers[first])}: must be a class number in"
+            f" [0, {outputs.shape[1]})"
+        )
+    chances = torch.softmax(outputs, dim=1)
+    return chances.scatter_add(1, numbers[:, None], -torch.ones_like(chances[:, :1]))[None]
 
 
 def place_gradients(

@@ -31,6 +31,7 @@ class ModuleHook:
         self.method = method
 
     def __call__(self, module: nn.Module, *rest: Any) -> Any:
+        """Call the owner's method, if there is one still and the module is the one hooked."""
         owner = self.owner()
         if owner is None or self.module() is not module:
             return None

@@ -1,0 +1,1 @@
+"""What optimisers, regularisers and landscape tools read from a network: layers as matrices."""
