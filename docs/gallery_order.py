@@ -17,6 +17,7 @@ READING_ORDER = (
     "plot_release_probabilities.py",
     "plot_release_histogram.py",
     "plot_presynaptic_forgetting.py",
+    "plot_forgetting_curves.py",
     "plot_engine_agreement.py",
     "plot_energy_accuracy.py",
     "plot_effective_landscapes.py",
@@ -25,6 +26,9 @@ READING_ORDER = (
     "plot_neurons_training.py",
     "plot_kfac_damping.py",
     "plot_alice_exponents.py",
+    "plot_importance_bias.py",
+    "plot_importance_correlations.py",
+    "plot_bits_per_weight.py",
 )
 
 

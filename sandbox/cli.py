@@ -16,6 +16,7 @@ from cyclopts.validators import Number
 from sandbox.bench.claim import Claim
 from sandbox.bench.record import Settings
 from sandbox.bench.registry import UnknownClaimError, select, shipped
+from sandbox.cli_continual import continual, settings_from_preset_and_file
 from sandbox.cli_synapse import synapse
 from sandbox.cli_training import UsageError, data, settings_from_file, train
 from sandbox.training.config import SettingError, whole
@@ -267,6 +268,7 @@ def report(
     return OK
 
 
+app.command(App(name="continual", default_command=continual, config=settings_from_preset_and_file))
 app.command(data)
 app.command(synapse)
 app.command(App(name="train", default_command=train, config=settings_from_file))
@@ -294,7 +296,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = FAILED
     except KeyboardInterrupt:
         print(
-            "\nsandbox: stopped; finished results are kept, and train goes on with --resume",
+            "\nsandbox: stopped; what is finished is kept; train and continual go on with --resume",
             file=sys.stderr,
         )
         status = INTERRUPTED

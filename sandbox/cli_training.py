@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
+from sandbox.training._telling import briefly, told_by_optimizer
 from sandbox.training.config import TrainConfig, read_toml
 
 if TYPE_CHECKING:
@@ -92,54 +92,27 @@ def train(
     parts = [settings.data, settings.model, settings.optimizer, str(settings.seed)]
     if settings.stream != "single":
         parts.insert(1, settings.stream)
-    log, once = logging.getLogger("sandbox.optim"), _Once()
     folder = out or Path("trained") / "-".join(parts)
-    log.addFilter(once)
     try:
-        history = run(
-            settings,
-            folder,
-            checkpoint=checkpoint,
-            resume=resume,
-            overwrite=overwrite,
-            progress=sys.stderr.isatty(),
-        )
+        with briefly():
+            history = run(
+                settings,
+                folder,
+                checkpoint=checkpoint,
+                resume=resume,
+                overwrite=overwrite,
+                progress=sys.stderr.isatty(),
+            )
     except (ValueError, OSError, DataDamagedError) as problem:  # settings, missing data, full disk
         raise UsageError(str(problem)) from problem
     except RuntimeError as problem:
-        if not _told_by_optimizer(problem):
+        if not told_by_optimizer(problem):
             raise
         print(f"sandbox: {problem}", file=sys.stderr)
         return 1
-    finally:
-        log.removeFilter(once)
     _print_history(history)
     print(f"\n{folder}: history.parquet, curve.png, curve.svg, model.safetensors, config.toml")
     return 0
-
-
-def _told_by_optimizer(problem: RuntimeError) -> bool:
-    """Tell whether an optimiser gives up, with a reason: no mistake of the program."""
-    place = problem.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    name = "" if place is None else str(place.tb_frame.f_globals.get("__name__"))
-    return type(problem) is RuntimeError and name.startswith("sandbox.optim.")
-
-
-class _Once(logging.Filter):
-    """Lets every message through once: an optimiser may repeat itself in every step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a message is new."""
-        message = record.getMessage()
-        new = message not in self.seen
-        self.seen.add(message)
-        return new
 
 
 def _print_history(history: History) -> None:

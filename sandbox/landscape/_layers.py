@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sandbox.network.evaluation import as_inputs, watched
+from sandbox.network.output_gradients import carried
 from theory.checks import shown
 
 __all__ = [
     "LayerFactors",
-    "as_inputs",
     "as_outputs",
-    "evaluated",
+    "fitting_inputs",
     "layer_factors",
     "products",
     "refuse_infinite",
@@ -74,13 +73,11 @@ def products(rows: dict[str, LayerFactors], columns: dict[str, LayerFactors]) ->
     return total
 
 
-def as_inputs(module: nn.Module, inputs: Tensor) -> Tensor:
+def fitting_inputs(module: nn.Module, inputs: Tensor) -> Tensor:
     """Return inputs without a graph after checking them against the module's parameters."""
     if not isinstance(module, nn.Module):
         raise ValueError(f"module = {shown(module)}: must be a torch.nn.Module")
-    if not isinstance(inputs, Tensor) or inputs.ndim < 2 or not inputs.numel():
-        wrong = tuple(inputs.shape) if isinstance(inputs, Tensor) else shown(inputs)
-        raise ValueError(f"inputs = {wrong}: must be a non-empty tensor of shape (sample, ...)")
+    inputs = as_inputs(inputs)
     trained = [p for p in module.parameters() if p.requires_grad]
     if not trained:
         raise ValueError(
@@ -98,8 +95,7 @@ def as_inputs(module: nn.Module, inputs: Tensor) -> Tensor:
             f"inputs are {inputs.dtype} on {inputs.device}: must be {kind} on {device}, as the"
             " module's parameters"
         )
-    refuse_infinite("inputs", inputs.flatten(1).sum(dim=1))
-    return inputs.detach()
+    return inputs
 
 
 def refuse_infinite(what: str, sums: Tensor) -> None:
@@ -107,20 +103,6 @@ def refuse_infinite(what: str, sums: Tensor) -> None:
     if not sums.sum().isfinite():
         first = int((~sums.isfinite()).nonzero()[0])
         raise ValueError(f"{what}[{first}] is not finite: every entry must be a finite number")
-
-
-@contextmanager
-def evaluated(module: nn.Module, device: torch.device) -> Generator[None]:
-    """Put a module into evaluation mode with gradients; put modes and randomness back after."""
-    modes = [(part, part.training) for part in module.modules()]
-    devices = [device] if device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices=devices), torch.enable_grad():
-            module.eval()
-            yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def refuse_layers(module: nn.Module) -> dict[str, nn.Linear]:
@@ -149,48 +131,20 @@ def refuse_layers(module: nn.Module) -> dict[str, nn.Linear]:
     return layers
 
 
-@contextmanager
-def _watched(
-    layers: dict[str, nn.Linear], samples: int
-) -> Generator[dict[str, tuple[Tensor, Tensor]]]:
-    """Keep inputs and pre-activations of every layer that is called."""
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def hook(called: str) -> Any:
-        def keep(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any], out: Tensor) -> Tensor:
-            into: Tensor = args[0] if args else named["input"]
-            if called in seen:
-                raise ValueError(
-                    f"{called} is used twice: its weights are shared between the two places;"
-                    f" {INSTEAD}"
-                )
-            if into.ndim != 2 or len(into) != samples:
-                raise ValueError(
-                    f"{called} is fed {tuple(into.shape)}: must be (sample, feature) with"
-                    f" {samples} samples; {INSTEAD}"
-                )
-            seen[called] = (into.detach().clone(), out)
-            # what follows may overwrite its input, as ReLU(inplace=True) does
-            return out.clone()
-
-        return keep
-
-    handles = [
-        layer.register_forward_hook(hook(called), prepend=True, with_kwargs=True)
-        for called, layer in layers.items()
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def layer_factors(
     module: nn.Module, inputs: Tensor, layers: dict[str, nn.Linear]
 ) -> tuple[dict[str, LayerFactors], Tensor]:
     """Return what every layer contributes for these samples, and their outputs."""
-    with _watched(layers, len(inputs)) as seen:
+
+    def rows(called: str, into: Tensor) -> Tensor:
+        if into.ndim != 2 or len(into) != len(inputs):
+            raise ValueError(
+                f"{called} is fed {tuple(into.shape)}: must be (sample, feature) with"
+                f" {len(inputs)} samples; {INSTEAD}"
+            )
+        return into.clone()
+
+    with watched(layers, rows, f"; {INSTEAD}") as seen:
         outputs = module(inputs)
     outputs = as_outputs(outputs, len(inputs))
     used = _uses(outputs)
@@ -206,7 +160,10 @@ def layer_factors(
             f"module = {type(module).__name__}: its outputs depend on none of its trained"
             " parameters through torch's graph (is there a detach or a no_grad in it?)"
         )
-    slopes = _derivatives(outputs, [out for _, out in reached.values()])
+    samples, width = outputs.shape
+    chosen = torch.eye(width, dtype=outputs.dtype, device=outputs.device)
+    columns = chosen[:, None].expand(width, samples, width)
+    slopes = carried(outputs, [out for _, out in reached.values()], columns)
     factors = {}
     for (called, (into, _)), slope in zip(reached.items(), slopes, strict=True):
         if slope is None:
@@ -266,24 +223,3 @@ def _uses(outputs: Tensor) -> dict[int, int]:
                 done.add(following)
                 waiting.append(following)
     return found
-
-
-def _derivatives(outputs: Tensor, places: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Return (output, sample, out) for every place, from one batched backward pass."""
-    samples, count = outputs.shape
-    chosen = torch.eye(count, dtype=outputs.dtype, device=outputs.device)
-    probes = chosen[:, None, :].expand(count, samples, count)
-    try:
-        return torch.autograd.grad(
-            outputs, places, probes, is_grads_batched=True, retain_graph=True, allow_unused=True
-        )
-    except RuntimeError:
-        # an operation without a batching rule; any other fault comes back from the loop
-        rows = [
-            torch.autograd.grad(outputs, places, probe, retain_graph=True, allow_unused=True)
-            for probe in probes
-        ]
-        return [
-            None if any(slope is None for slope in column) else torch.stack(column)
-            for column in zip(*rows, strict=True)
-        ]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sandbox.landscape._layers import evaluated
 from sandbox.landscape._path import trained
 from sandbox.landscape._singular import rounding, why_singular
 from sandbox.landscape.tangent import kernel_matrix
+from sandbox.network.evaluation import evaluated
 
 __all__ = ["Point", "Watched", "measure"]
 
@@ -74,7 +74,7 @@ def measure(
     if not parameters:
         raise ValueError("model has no parameter that requires a gradient: nothing is trained")
     inputs = inputs.to(parameters[0])
-    with evaluated(model, inputs.device):
+    with evaluated(model, inputs.device), torch.enable_grad():
         outputs = model(inputs).reshape(len(inputs), -1)
         wanted = _values(targets.to(inputs.device), outputs)
         loss = (outputs - wanted).square().sum() / 2

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
-from sandbox.landscape._layers import as_inputs, as_outputs, evaluated
+from sandbox.landscape._layers import as_outputs, fitting_inputs
 from sandbox.landscape._singular import equal_rows
 from sandbox.landscape.tangent import jacobian_at
+from sandbox.network.evaluation import evaluated
 from theory.checks import as_vector
 
 __all__ = ["TorchModel", "tangent_model"]
@@ -127,4 +128,4 @@ def tangent_model(module: nn.Module, inputs: Tensor) -> TorchModel:
     >>> certify_pl(model, model.parameters, np.array([1.0])).status
     'uncertified'
     """
-    return TorchModel(module, as_inputs(module, inputs))
+    return TorchModel(module, fitting_inputs(module, inputs))

@@ -8,20 +8,21 @@ from torch import Tensor, nn
 
 from sandbox.landscape._layers import (
     LayerFactors,
-    as_inputs,
     as_outputs,
-    evaluated,
+    fitting_inputs,
     layer_factors,
     products,
     refuse_infinite,
     refuse_layers,
     refuse_mixing,
 )
+from sandbox.network.evaluation import evaluated, in_full_precision
 from theory.checks import as_integer
 
 __all__ = ["dense_tangent_kernel", "kernel_matrix", "output_jacobian", "tangent_kernel"]
 
 
+@in_full_precision
 def tangent_kernel(
     module: nn.Module, inputs: Tensor, *, blocks: int | None = None
 ) -> Float[Tensor, "sample output sample output"]:
@@ -78,13 +79,13 @@ def tangent_kernel(
     >>> kernel[:, 0, :, 0].tolist(), kernel[0, 0, 1, 1].item()
     ([[6.0, 3.0], [3.0, 2.0]], 0.0)
     """
-    inputs = as_inputs(module, inputs)
+    inputs = fitting_inputs(module, inputs)
     count = len(inputs)
     size = count if blocks is None else as_integer("blocks", blocks, low=1)
     layers = refuse_layers(module)
     found: list[tuple[slice, dict[str, LayerFactors]]] = []
     width = 0
-    with evaluated(module, inputs.device):
+    with evaluated(module, inputs.device), torch.enable_grad():
         for start in range(0, count, size):
             block = inputs[start : start + size]
             factors, outputs = layer_factors(module, block, layers)
@@ -134,11 +135,12 @@ def output_jacobian(module: nn.Module, inputs: Tensor) -> Float[Tensor, "row par
     >>> output_jacobian(net, torch.tensor([[5.0, 7.0]]).double()).tolist()
     [[5.0, 7.0, 1.0]]
     """
-    inputs = as_inputs(module, inputs)
+    inputs = fitting_inputs(module, inputs)
     trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
     return jacobian_at(module, inputs, trained)
 
 
+@in_full_precision
 def jacobian_at(module: nn.Module, inputs: Tensor, values: dict[str, Tensor]) -> Tensor:
     """Return the Jacobian at these values of the trained parameters."""
 
@@ -146,7 +148,7 @@ def jacobian_at(module: nn.Module, inputs: Tensor, values: dict[str, Tensor]) ->
         found: Tensor = torch.func.functional_call(module, chosen, (sample[None],))
         return found.reshape(-1)
 
-    with evaluated(module, inputs.device):
+    with evaluated(module, inputs.device), torch.enable_grad():
         with torch.no_grad():
             outputs = torch.func.functional_call(module, values, (inputs,))
         refuse_mixing(module, inputs, as_outputs(outputs, len(inputs)), values)
@@ -156,6 +158,7 @@ def jacobian_at(module: nn.Module, inputs: Tensor, values: dict[str, Tensor]) ->
     return jacobian.detach()
 
 
+@in_full_precision
 def dense_tangent_kernel(
     module: nn.Module, inputs: Tensor
 ) -> Float[Tensor, "sample output sample output"]:

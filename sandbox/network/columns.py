@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sandbox.network.evaluation import evaluated, watched
 from sandbox.network.layers import FactorLayer, factor_dtype
 from sandbox.network.output_gradients import (
     Index,
@@ -21,9 +20,8 @@ from sandbox.network.output_gradients import (
     model_outputs,
     place_gradients,
 )
-from theory.checks import shown
 
-__all__ = ["LayerColumns", "as_inputs", "evaluated", "fisher_columns", "layer_columns"]
+__all__ = ["LayerColumns", "fisher_columns", "layer_columns"]
 
 PIECE = 2**24
 """Numbers held at once where per-sample gradients must be formed."""
@@ -143,39 +141,6 @@ class LayerColumns:
             yield torch.einsum("knpo,npi->knoi", slopes, self.inputs)
 
 
-def as_inputs(inputs: object, called: str = "inputs") -> Tensor:
-    """Return inputs without a graph, or say what is wrong with them."""
-    if not isinstance(inputs, Tensor) or inputs.ndim < 2 or not inputs.numel():
-        wrong = tuple(inputs.shape) if isinstance(inputs, Tensor) else shown(inputs)
-        raise ValueError(f"{called} = {wrong}: must be a non-empty tensor of shape (sample, ...)")
-    if inputs.is_floating_point() and not inputs.sum().isfinite():
-        finite = inputs.flatten(1).isfinite().all(dim=1)
-        # a sum of finite numbers may overflow
-        if not finite.all():
-            first = int((~finite).nonzero()[0])
-            raise ValueError(
-                f"{called}[{first}] is not finite: every entry must be a finite number"
-            )
-    return inputs.detach()
-
-
-@contextmanager
-def evaluated(model: nn.Module, device: torch.device) -> Generator[None]:
-    """Put a model into evaluation mode and full precision; put modes and randomness back after."""
-    modes = [(part, part.training) for part in model.modules()]
-    devices = [device] if device.type == "cuda" else []
-    try:
-        with (
-            torch.random.fork_rng(devices=devices),
-            torch.autocast(device.type, enabled=False),
-        ):
-            model.eval()
-            yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
 def layer_columns(
     model: nn.Module,
     layers: Sequence[FactorLayer],
@@ -217,7 +182,14 @@ def layer_columns(
     samples = len(inputs)
     parameter = layers[0].parameters[0]
     device = parameter.device
-    with evaluated(model, device), torch.enable_grad(), _watched(layers) as seen:
+    by_name = {layer.called: layer for layer in layers}
+    modules: dict[str, nn.Module] = {called: layer.module for called, layer in by_name.items()}
+
+    def rows(called: str, into: Tensor) -> Tensor:
+        return by_name[called].rows(into)
+
+    watching = watched(modules, rows, ", and there is no factor rule for that")
+    with evaluated(model, device), torch.enable_grad(), watching as seen:
         made = model(inputs)
     # outside of what puts randomness back: else every call would draw the same labels
     with torch.autocast(device.type, enabled=False), torch.enable_grad():
@@ -227,11 +199,11 @@ def layer_columns(
                 f"model gives {tuple(made.shape)}: must be a tensor of shape ({samples}, ...)"
             )
         probes = probe(flat.detach())
-        used = [layer for layer in layers if layer.name in seen]
-        parts = list(place_gradients(flat, [seen[layer.name][1] for layer in used], probes))
+        used = [called for called in by_name if called in seen]
+        parts = list(place_gradients(flat, [seen[called][1] for called in used], probes))
     slopes = {
-        layer.name: torch.cat([part[i] for part in parts]) if len(parts) > 1 else parts[0][i]
-        for i, layer in enumerate(used)
+        called: torch.cat([part[i] for part in parts]) if len(parts) > 1 else parts[0][i]
+        for i, called in enumerate(used)
     }
     wide = factor_dtype(parameter.dtype)
     return [_columns(layer, seen, slopes, samples, len(probes), wide) for layer in layers]
@@ -278,13 +250,13 @@ def _columns(
     dtype: torch.dtype,
 ) -> LayerColumns:
     """Return one layer's part."""
-    if layer.name not in seen:
+    if layer.called not in seen:
         none = layer.parameters[0].new_empty(0, dtype=dtype)
         return LayerColumns(
             none.view(samples, 0, layer.columns), none.view(labels, samples, 0, layer.out)
         )
-    rows = seen[layer.name][0].to(dtype)
-    found = slopes[layer.name]
+    rows = seen[layer.called][0].to(dtype)
+    found = slopes[layer.called]
     if len(rows) != samples:
         raise ValueError(
             f"{layer.called} is fed {len(rows)} rows: the Fisher matrix needs those of every sample"
@@ -292,33 +264,3 @@ def _columns(
         )
     apart = layer.slopes(found.flatten(0, 1)).to(dtype).contiguous()
     return LayerColumns(rows.contiguous(), apart.view(labels, samples, *apart.shape[1:]))
-
-
-@contextmanager
-def _watched(layers: Sequence[FactorLayer]) -> Generator[dict[str, tuple[Tensor, Tensor]]]:
-    """Keep input rows and outputs of every layer that is called."""
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def hook(layer: FactorLayer) -> Any:
-        def keep(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any], out: Tensor) -> Tensor:
-            into: Tensor = args[0] if args else named["input"]
-            if layer.name in seen:
-                raise ValueError(
-                    f"{layer.called} is called twice in one forward pass: its weights are shared"
-                    " between the two places, and there is no factor rule for that"
-                )
-            seen[layer.name] = (layer.rows(into.detach()), out)
-            # what follows may overwrite its input, as ReLU(inplace=True) does
-            return out.clone()
-
-        return keep
-
-    handles = [
-        layer.module.register_forward_hook(hook(layer), prepend=True, with_kwargs=True)
-        for layer in layers
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()

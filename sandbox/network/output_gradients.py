@@ -21,6 +21,7 @@ __all__ = [
     "Index",
     "Labels",
     "Likelihood",
+    "carried",
     "exact_columns",
     "label_columns",
     "model_outputs",
@@ -41,7 +42,9 @@ ENTRIES_AT_ONCE = 2**25
 """Largest number of gradient entries that one batched backward pass keeps."""
 
 
-def model_outputs(made: object, likelihood: Likelihood, columns: Index | None = None) -> Tensor:
+def model_outputs(
+    made: object, likelihood: Likelihood, columns: Index | None = None, remedy: str = ""
+) -> Tensor:
     """Return a model's outputs as (sample, output), with their graph, after checking them.
 
     Parameters
@@ -52,6 +55,8 @@ def model_outputs(made: object, likelihood: Likelihood, columns: Index | None = 
         Class scores must be (sample, class) already; values are flattened.
     columns : index or None
         Which outputs the loss looks at; None for all.
+    remedy : str
+        Ends the message about outputs that no label can be drawn for.
 
     Returns
     -------
@@ -66,7 +71,7 @@ def model_outputs(made: object, likelihood: Likelihood, columns: Index | None = 
     if not isinstance(made, Tensor) or not made.is_floating_point():
         raise ValueError(
             f"model(inputs) = {shown(made)}: labels can be drawn only where the model returns one"
-            " tensor of real numbers; use fisher='empirical' otherwise"
+            f" tensor of real numbers{remedy}"
         )
     if made.ndim < 2 or not made.numel():
         raise ValueError(f"outputs have shape {tuple(made.shape)}: must be (sample, output)")
@@ -74,7 +79,8 @@ def model_outputs(made: object, likelihood: Likelihood, columns: Index | None = 
     if likelihood == "categorical" and (chosen.ndim != 2 or chosen.shape[1] < 2):
         raise ValueError(
             f"outputs have shape {tuple(chosen.shape)}: likelihood='categorical' wants"
-            " (sample, class) with at least two classes; fisher='empirical' takes any loss"
+            " (sample, class) with at least two classes, likelihood='gaussian' takes any values"
+            f"{remedy}"
         )
     if not chosen.requires_grad:
         raise ValueError("outputs carry no graph: is there a detach or a no_grad in the model?")
@@ -272,15 +278,30 @@ def place_gradients(
     """
     largest = max(sum(place.numel() for place in places), 1)
     for part in torch.split(columns.to(outputs.dtype), max(1, ENTRIES_AT_ONCE // largest)):
-        found = _carried(outputs, places, part)
+        found = carried(outputs, places, part)
         yield [
             place.new_zeros(len(part), *place.shape) if slope is None else slope
             for place, slope in zip(places, found, strict=True)
         ]
 
 
-def _carried(outputs: Tensor, places: Sequence[Tensor], columns: Tensor) -> list[Tensor | None]:
-    """Return (column, ...) for every place, None for one that the outputs do not depend on."""
+def carried(
+    outputs: Float[Tensor, "sample output"],
+    places: Sequence[Tensor],
+    columns: Float[Tensor, "column sample output"],
+) -> list[Tensor | None]:
+    """Carry all columns at the outputs back to other places of the same graph at once.
+
+    Parameters
+    ----------
+    outputs, places, columns
+        As for :func:`place_gradients`.
+
+    Returns
+    -------
+    list of Tensor or None
+        (column, ...) for every place, None for one that the outputs do not depend on.
+    """
 
     def single(column: Tensor) -> tuple[Tensor | None, ...]:
         return torch.autograd.grad(outputs, places, column, retain_graph=True, allow_unused=True)

@@ -8,7 +8,6 @@ natural gradient asks of F follows from the rows :math:`a` and :math:`e`.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -22,7 +21,6 @@ __all__ = [
     "NotFiniteError",
     "combined",
     "gram",
-    "posterior_deviation",
     "transposed",
 ]
 
@@ -183,46 +181,3 @@ def _cholesky(matrix: Tensor, damping: float) -> Tensor | None:
     damped.diagonal().add_(damping)
     factor, failed = torch.linalg.cholesky_ex(damped)
     return None if bool(failed) or not bool(factor.isfinite().all()) else factor
-
-
-def posterior_deviation(
-    columns: Sequence[LayerColumns],
-    deviates: Sequence[Tensor],
-    chances: Float[Tensor, " column"],
-    prior: float,
-    count: float,
-    factor: Tensor,
-) -> list[Tensor]:
-    r"""Turn standard normal numbers into a deviation with covariance (prior + count F)^-1.
-
-    **Equation.** With :math:`V = \sqrt{D/\Lambda_0}\,G` and :math:`U = 1 + V^\top V = (D /
-    \Lambda_0) (\Lambda_0 / D + G^\top G)`: :math:`x = \Lambda_0^{-1/2} \left(y - V U^{-1}
-    (V^\top y + z)\right)`.
-
-    Parameters
-    ----------
-    columns : sequence of LayerColumns
-        G, by layer.
-    deviates : sequence of Tensor
-        y, a matrix a layer.
-    chances : Tensor
-        z, one a column.
-    prior, count : float
-        The precision :math:`\Lambda_0` and the number of data D.
-    factor : Tensor
-        Cholesky factor of :math:`\Lambda_0 / D + G^\top G`.
-
-    Returns
-    -------
-    list of Tensor
-        x, a matrix a layer.
-
-    References
-    ----------
-    Benzing (2022), arXiv:2201.12250, appendix C.
-    """
-    scale = math.sqrt(count / prior)
-    through = scale * transposed(columns, deviates) + chances
-    weights = torch.cholesky_solve(through.to(factor)[:, None], factor)[:, 0] / scale
-    moved = combined(columns, weights.to(through))
-    return [(y - part) / math.sqrt(prior) for y, part in zip(deviates, moved, strict=True)]

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sandbox.network.evaluation import as_inputs, evaluated
 from sandbox.network.hooks import ModuleHook, sweep, transformed
 
-__all__ = ["InputMemory", "InputWatch"]
+__all__ = ["InputMemory", "InputWatch", "accepted"]
 
 
 class InputMemory:
@@ -42,6 +43,16 @@ class InputMemory:
         if not found:
             return None
         return (found[0] if len(found) == 1 else torch.cat(found))[: self.most]
+
+    def required(self) -> Tensor:
+        """Return what this step's matrix is made of; raise a RuntimeError if there is nothing."""
+        found = self.chosen()
+        if found is None:
+            raise RuntimeError(
+                "no inputs were seen: call the model itself in training mode, with this optimiser"
+                " made beforehand, and run the backward pass; or observe(inputs) first"
+            )
+        return found
 
     def pass_on(self) -> None:
         """Let this step's inputs be the previous ones."""
@@ -143,3 +154,17 @@ class _Arrival:
         if watch is not None and not watch.busy and not self.done:
             self.done = True
             watch.report(self.inputs)
+
+
+def accepted(model: nn.Module, inputs: Tensor, device: torch.device) -> Tensor:
+    """Return inputs that a model takes, tried on the first sample; raise a ValueError else."""
+    given = as_inputs(inputs)
+    try:
+        with evaluated(model, device), torch.no_grad():
+            model(given[:1])
+    except (RuntimeError, ValueError, IndexError, TypeError) as problem:
+        raise ValueError(
+            f"inputs of shape {tuple(given.shape)} and type {given.dtype}: the model does not"
+            f" take them ({problem})"
+        ) from problem
+    return given

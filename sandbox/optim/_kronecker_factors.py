@@ -163,7 +163,10 @@ class KroneckerFactors(LayerwiseFactors):
         self._held = {}
         try:
             with torch.autocast(places[0][2].device.type, enabled=False):
-                self._collect_labels(places, model_outputs(outputs, self.likelihood, self.columns))
+                flat = model_outputs(
+                    outputs, self.likelihood, self.columns, "; use fisher='empirical' otherwise"
+                )
+                self._collect_labels(places, flat)
             count = _Count(self, self._held)
         finally:
             self._held = None

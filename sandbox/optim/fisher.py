@@ -6,22 +6,18 @@ Derivations: ``docs/derivations/gram_natural_gradient.md``, ``laplace_samples.md
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Literal, ParamSpec, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from sandbox.network.columns import LayerColumns, as_inputs, fisher_columns
+from sandbox.network.columns import LayerColumns, fisher_columns
+from sandbox.network.evaluation import as_inputs, in_full_precision
 from sandbox.network.layers import FactorLayer, factor_layers
 from sandbox.network.output_gradients import Index, Labels, Likelihood
-from sandbox.optim._gram import (
-    DampedRoot,
-    combined,
-    posterior_deviation,
-    transposed,
-)
+from sandbox.optim._gram import DampedRoot, combined, transposed
+from sandbox.optim._laplace import posterior_draws
 from sandbox.optim._named_vectors import NamedVectors
 from theory.checks import as_integer, as_number, one_of, shown
 
@@ -29,20 +25,6 @@ __all__ = ["SampledFisher"]
 
 Blocks: TypeAlias = Literal["full", "layer"]
 """All of F, or its diagonal blocks."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _in_full_precision(method: Callable[P, R]) -> Callable[P, R]:
-    """Run a method outside autocast, which would multiply in half precision."""
-
-    @wraps(method)
-    def wrapped(*args: P.args, **named: P.kwargs) -> R:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            return method(*args, **named)
-
-    return wrapped
 
 
 class SampledFisher:
@@ -158,13 +140,12 @@ class SampledFisher:
                 f"model = {type(model).__name__}: needs trained parameters of torch.nn.Linear and"
                 f" torch.nn.Conv2d and no others ({found}); freeze these (requires_grad_(False))"
             )
-        found_columns = fisher_columns(
-            model, layers, as_inputs(inputs), labels, likelihood, generator, columns
-        )
-        return cls(model, layers, found_columns)
+        given = as_inputs(inputs)
+        made = fisher_columns(model, layers, given, labels, likelihood, generator, columns)
+        return cls(model, layers, made)
 
     @torch.no_grad()
-    @_in_full_precision
+    @in_full_precision
     def solve(
         self, vector: Mapping[str, Tensor], damping: float, *, blocks: Blocks = "full"
     ) -> dict[str, Tensor]:
@@ -207,7 +188,7 @@ class SampledFisher:
             found += root([matrices[i] for i in part])
         return self._vectors.named(found)
 
-    @_in_full_precision
+    @in_full_precision
     def multiply(
         self, vector: Mapping[str, Tensor], *, blocks: Blocks = "full"
     ) -> dict[str, Tensor]:
@@ -232,7 +213,7 @@ class SampledFisher:
             found += combined(chosen, transposed(chosen, [matrices[i] for i in part]))
         return self._vectors.named(found)
 
-    @_in_full_precision
+    @in_full_precision
     def quadratic(self, vector: Mapping[str, Tensor], *, blocks: Blocks = "full") -> Tensor:
         r"""Return v'Fv, a scalar; differentiable in the vector.
 
@@ -259,7 +240,7 @@ class SampledFisher:
         return torch.stack([part.square().sum() for part in parts]).sum()
 
     @torch.no_grad()
-    @_in_full_precision
+    @in_full_precision
     def diagonal(self) -> dict[str, Tensor]:
         r"""Return the diagonal of F.
 
@@ -284,7 +265,7 @@ class SampledFisher:
         return sum(float(part.sum(dtype=torch.float64)) for part in self.diagonal().values())
 
     @torch.no_grad()
-    @_in_full_precision
+    @in_full_precision
     def laplace_samples(
         self,
         prior_precision: float,
@@ -342,19 +323,8 @@ class SampledFisher:
             DampedRoot(these, prior / count, self._called(part), dual=True, exact=True)
             for these, part in zip(chosen, parts, strict=True)
         ]
-        like = self._columns[0].slopes
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
-
-        made = []
-        for _ in range(draws):
-            found: list[Tensor] = []
-            for these, root in zip(chosen, roots, strict=True):
-                deviates = [normal(c.slopes.shape[3], c.inputs.shape[2]) for c in these]
-                chances = normal(self.columns)
-                found += posterior_deviation(these, deviates, chances, prior, count, root.factor)
-            made.append(self._vectors.named(found))
+        drawn = posterior_draws(chosen, roots, prior, count, draws, generator)
+        made = [self._vectors.named(matrices) for matrices in drawn]
         return {name: torch.stack([one[name] for one in made]) for name in self.names}
 
     def _parts(self, blocks: str) -> list[list[int]]:

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sandbox.network.columns import as_inputs, evaluated, fisher_columns
+from sandbox.network.columns import fisher_columns
 from sandbox.network.layers import Bias, FactorLayer, factor_dtype
 from sandbox.network.output_gradients import Index, Labels, Likelihood
 from sandbox.optim._gram import DampedRoot, NotFiniteError
-from sandbox.optim._input_watch import InputMemory, InputWatch
+from sandbox.optim._input_watch import InputMemory, InputWatch, accepted
 from sandbox.optim._layerwise import LayerwiseOptimizer, Nonfinite
 from theory.checks import as_integer, one_of
 
@@ -166,7 +166,7 @@ class NaturalGradient(LayerwiseOptimizer):
             skip=skip,
             fallback=fallback,
         )
-        self._generator = torch.Generator(self._device).manual_seed(self.seed)
+        self._generator: Any = torch.Generator(self._device).manual_seed(self.seed)
 
     @property
     def _device(self) -> torch.device:
@@ -211,26 +211,8 @@ class NaturalGradient(LayerwiseOptimizer):
         ValueError
             If they are no finite tensor, or the model does not take them.
         """
-        given = as_inputs(inputs)
-        try:
-            with evaluated(self.model, self._device), torch.no_grad():
-                self.model(given[:1])
-        except (RuntimeError, ValueError, IndexError, TypeError) as problem:
-            raise ValueError(
-                f"inputs of shape {tuple(given.shape)} and type {given.dtype}: the model does not"
-                f" take them ({problem})"
-            ) from problem
+        given = accepted(self.model, inputs, self._device)
         self._memory.observed.append(given[: self.fisher_samples].clone())
-
-    def _inputs(self) -> Tensor:
-        """Return what the Fisher matrix of this step is made of."""
-        chosen = self._memory.chosen()
-        if chosen is None:
-            raise RuntimeError(
-                "no inputs were seen: call the model itself in training mode, with this optimiser"
-                " made beforehand, and run the backward pass; or observe(inputs) first"
-            )
-        return chosen
 
     # ---- the step
 
@@ -261,7 +243,7 @@ class NaturalGradient(LayerwiseOptimizer):
         columns = fisher_columns(
             self.model,
             active,
-            self._inputs(),
+            self._memory.required(),
             self.fisher,
             self.likelihood,
             self._generator,
@@ -311,7 +293,6 @@ class NaturalGradient(LayerwiseOptimizer):
     def reset(self) -> None:
         """Forget momentum, inputs and the step count; labels are drawn from the seed again."""
         super().reset()
-        assert self._generator is not None
         self._generator.manual_seed(self.seed)
 
     def memory_usage(self) -> dict[str, int]:
@@ -332,7 +313,6 @@ class NaturalGradient(LayerwiseOptimizer):
         dict
             Tensors are not copied.
         """
-        assert self._generator is not None
         return {
             "steps": self.steps,
             "layers": [[layer.name, layer.out, layer.columns] for layer in self.layers],
@@ -360,7 +340,6 @@ class NaturalGradient(LayerwiseOptimizer):
         self._forget()
         self.steps = int(state["steps"])
         self._memory.load_state_dict(state["inputs"], self._device)
-        assert self._generator is not None
         self._generator.set_state(state["generator"].cpu())
 
 

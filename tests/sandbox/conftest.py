@@ -6,6 +6,8 @@ import pytest
 
 from sandbox import cli
 from sandbox.bench import runner
+from sandbox.training import command
+from sandbox.training.history import COLUMNS, History
 
 
 @pytest.fixture
@@ -32,3 +34,16 @@ def sandbox(capfd):
         return ended.value.code, told.out, told.err
 
     return call
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Put a recorder in the place of training; return what it was asked for."""
+    found = []
+
+    def record(settings, folder, **options):
+        found.append((settings, folder, options))
+        return History(("a task",), [dict.fromkeys(COLUMNS, 0)])
+
+    monkeypatch.setattr(command, "train", record)
+    return found

@@ -81,6 +81,22 @@ def test_the_optimisers_page_runs_from_top_to_bottom(caplog):
     assert all(p.isfinite().all() for p in names["net"].parameters())
 
 
+def test_the_regularisers_page_runs_from_top_to_bottom():
+    names = {}
+    for block in blocks("regularisers.md", "python"):
+        exec(block, names)
+    sums = names["sums"]
+    assert sums["si"] == pytest.approx(sums["siu"] + sums["sib"], abs=1e-5)
+    total = {
+        name: sum(float(part.sum()) for part in names[name].values())
+        for name in ("exact", "wrong", "absolute", "memory")
+    }
+    assert total["wrong"] < total["exact"] / 10  # a factor of the batch's 32 where all is noise
+    assert total["memory"] < total["absolute"]
+    assert names["found"].entropy < names["found"].bits_per_weight < 8
+    assert names["matrix"].tasks == 3
+
+
 def test_the_table_of_costs_is_what_is_counted():
     """Its formulas, evaluated: factors, inverse and application, at sizes of either order."""
     text = (DOCS / "optimisers.md").read_text().split("## What a step costs")[1]
@@ -181,6 +197,7 @@ def test_the_bench_page_names_every_verdict_and_status():
         "theory.glass_estimators",
         "theory.glass_geometry",
         "theory.glass_process",
+        "theory.importance",
         "theory.interpolation",
         "theory.langevin",
         "theory.phase_diagram",
@@ -203,6 +220,14 @@ def test_the_bench_page_names_every_verdict_and_status():
         "sandbox.bench",
         "sandbox.landscape",
         "sandbox.optim",
+        "sandbox.regularisers",
+        "sandbox.continual",
+        "sandbox.continual.command",
+        "sandbox.continual.config",
+        "sandbox.continual.figures",
+        "sandbox.continual.methods",
+        "sandbox.continual.presets",
+        "sandbox.continual.table",
         "sandbox.training.averaging",
         "sandbox.training.checkpoint",
         "sandbox.training.command",

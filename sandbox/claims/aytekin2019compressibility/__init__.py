@@ -1,3 +1,3 @@
 """Aytekin, Cricri & Aksu (2019): the ratio of the 1-norm to the 2-norm as a loss of weights."""
 
-READING_ORDER = ("critical", "descent")
+READING_ORDER = ("critical", "descent", "training")

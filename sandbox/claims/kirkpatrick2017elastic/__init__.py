@@ -1,0 +1,3 @@
+"""Kirkpatrick et al. (2017): elastic weight consolidation, and what programs make of it."""
+
+READING_ORDER = ("estimators", "penalties", "forgetting")
