@@ -28,12 +28,12 @@ from sandbox.regularisers.compression import compress
 from theory.sparsity import ternary_entropy
 
 # %%
-# Handwritten digits, a network 64-100-50-10, the same two starts for every strength, 20 epochs of
+# Handwritten digits, a network 64-100-50-10, the same two starts for every strength, 12 epochs of
 # Adam.
 
 torch.set_num_threads(1)
 STRENGTHS = (0.0, 1e-3, 1e-2, 3e-2, 1e-1)
-trained = networks(Setting(STRENGTHS, seeds=(1, 2), epochs=20, batch=60))
+trained = networks(Setting(STRENGTHS, seeds=(1, 2), epochs=12, batch=60))
 
 # %%
 # Two quantisers: 255 levels, and 15. Weights below a hundredth of their tensor's largest become

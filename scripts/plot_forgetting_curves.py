@@ -95,11 +95,11 @@ for name in (*METHODS, "presynaptic"):
 
 learned = np.arange(1, TASKS + 1)
 panels = {
-    "accuracy on the first task": lambda accuracy, _: accuracy[:, 1:, 0],
-    "mean accuracy over learned tasks": lambda accuracy, _: np.stack(
+    "first task": lambda accuracy, _: accuracy[:, 1:, 0],
+    "mean over learned tasks": lambda accuracy, _: np.stack(
         [accuracy[:, k, :k].mean(axis=1) for k in learned], axis=1
     ),
-    "energy: sum of |strength|": lambda _, energy: energy[:, 1:],
+    "energy": lambda _, energy: energy[:, 1:],
 }
 with house_style():
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.9))
@@ -111,11 +111,12 @@ with house_style():
             bars = mean - values.min(axis=0), values.max(axis=0) - mean
             shift = 0.04 * (place - 2.5)
             axis.errorbar(learned + shift, mean, bars, label=name, elinewidth=0.8, **styles[name])
-        axis.set(title=title, xlabel="tasks learned", xticks=learned)
+        axis.set(title=title, xlabel="tasks learned", xticks=learned, ylabel="test accuracy")
     for axis in axes[:2]:
         axis.set_ylim(0, 1)
         axis.axhline(0.1, color="0.6", lw=0.8, ls=":")
     axes[2].set_ylim(bottom=0)
+    axes[2].set_ylabel("sum of |strength|")
     axes[0].legend(loc="lower left", ncols=2)
     plt.show()
 

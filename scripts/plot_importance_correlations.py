@@ -38,7 +38,7 @@ for batch in ("small", "large"):
 # One point is one weight of the first network, both axes over their largest value.
 
 with house_style():
-    figure, axes = plt.subplots(2, len(NAMES), figsize=(12.5, 4.8), sharex=True)
+    figure, axes = plt.subplots(2, len(NAMES), figsize=(12.5, 5.2), sharey=True)
     for line, (size, values) in zip(axes, rows.items(), strict=True):
         root = values["root"]
         for axis, name in zip(line, NAMES, strict=True):
@@ -46,9 +46,8 @@ with house_style():
             axis.plot(root[0] / root[0].max(), own[0] / own[0].max(), ".", ms=2, alpha=0.25)
             r = correlations(own, root).mean()
             axis.set_title(f"{name}: r = {r:.2f}", fontsize="medium")
-            axis.set(xlim=(0, 1.05), ylim=(min(0, 1.05 * (own[0] / own[0].max()).min()), 1.05))
+            axis.set(xlim=(0, 1.05), ylim=(-0.08, 1.05), xlabel="root Fisher")
         line[0].set_ylabel(f"batches of {size}")
-    figure.supxlabel("root of the Fisher diagonal")
     plt.show()
 
 for size, values in rows.items():
