@@ -296,7 +296,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = FAILED
     except KeyboardInterrupt:
         print(
-            "\nsandbox: stopped; what is finished is kept; train and continual go on with --resume",
+            "\nsandbox: stopped; finished results are kept, train and continual go on with"
+            " --resume",
             file=sys.stderr,
         )
         status = INTERRUPTED

@@ -27,7 +27,7 @@ def _one_thread():
 
 
 def test_there_is_one_script_a_figure():
-    assert len(SCRIPTS) == 24
+    assert len(SCRIPTS) == 28
     assert all(path.name.startswith("plot_") for path in SCRIPTS)
 
 
