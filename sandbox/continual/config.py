@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -14,7 +11,7 @@ from cyclopts import Group, Parameter
 
 from sandbox.continual._words import method_names, strengths_of, text
 from sandbox.training._words import whole, widths_of
-from sandbox.training.config import SPOKEN, SettingError, TrainConfig
+from sandbox.training.config import SettingError, TrainConfig, as_toml, read_settings
 from sandbox.training.names import (
     Activation,
     DataName,
@@ -190,7 +187,7 @@ class ContinualConfig(OptimizerOptions):
     init: Annotated[Initialisation | None, Parameter(group=_network)] = None
     release: Annotated[float, Parameter(group=_network)] = 0.25
     draws: Annotated[int, Parameter(group=_network, converter=whole)] = 10
-    optimizer: Annotated[Optimizers, Parameter(group=_optimizer)] = "adam"  # type: ignore[assignment]  # one more
+    optimizer: Annotated[Optimizers, Parameter(group=_optimizer)] = "adam"  # type: ignore[assignment]  # a field may not widen its base: one more name
     presynaptic_rule: Annotated[str | None, Parameter(group=_presynaptic)] = None
     presynaptic_lr: Annotated[float | None, Parameter(group=_presynaptic)] = None
     epochs: Count = 10
@@ -295,25 +292,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         If the file cannot be read, is no TOML, or has a key that is no setting; the
         message names the nearest.
     """
-    path = Path(path)
-    try:
-        settings = tomllib.loads(path.read_text())
-    except OSError as problem:
-        raise SettingError(f"config = {path}: {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise SettingError(f"config = {path}: not a TOML file ({problem})") from None
-    known = {field.name for field in dataclasses.fields(ContinualConfig)}
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = key.replace("-", "_")  # as the command line spells them
-        if name not in known:
-            close = difflib.get_close_matches(name.lower(), [*known, *SPOKEN], n=1, cutoff=0.0)[0]
-            near = SPOKEN.get(close, close)
-            raise SettingError(f"{path}: there is no setting {key!r}; the nearest is {near!r}")
-        if name in found:
-            raise SettingError(f"{path}: sets {name!r} twice, once with a dash")
-        found[name] = value
-    return found
+    return read_settings(path, ContinualConfig)
 
 
 def to_toml(config: ContinualConfig) -> str:
@@ -334,6 +313,4 @@ def to_toml(config: ContinualConfig) -> str:
     >>> to_toml(ContinualConfig(lr=0.5)).splitlines()[:2]
     ['optimizer = "adam"', 'lr = 0.5']
     """
-    # JSON writes text, numbers, booleans and lists the way TOML does
-    known = {k: value for k, value in dataclasses.asdict(config).items() if value is not None}
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in known.items())
+    return as_toml(config)

@@ -28,7 +28,15 @@ from sandbox.training.names import (
 )
 from sandbox.training.options import OptimizerOptions, check_options
 
-__all__ = ["SettingError", "TrainConfig", "read_toml", "to_toml", "whole"]
+__all__ = [
+    "SettingError",
+    "TrainConfig",
+    "as_toml",
+    "read_settings",
+    "read_toml",
+    "to_toml",
+    "whole",
+]
 
 
 SPOKEN = {
@@ -247,6 +255,29 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         If the file cannot be read, is no TOML, or has a key that is no setting; the
         message names the nearest.
     """
+    return read_settings(path, TrainConfig)
+
+
+def read_settings(path: Path | str, kind: type) -> dict[str, Any]:
+    """Return the settings of a TOML file for one of the commands, refusing keys that are none.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        The file.
+    kind : type
+        A dataclass, whose fields are the settings.
+
+    Returns
+    -------
+    dict
+        Only what the file sets.
+
+    Raises
+    ------
+    SettingError
+        As :func:`read_toml`.
+    """
     path = Path(path)
     try:
         settings = tomllib.loads(path.read_text())
@@ -254,7 +285,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise SettingError(f"config = {path}: {problem.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise SettingError(f"config = {path}: not a TOML file ({problem})") from None
-    known = {field.name: field.name for field in dataclasses.fields(TrainConfig)}
+    known = {field.name: field.name for field in dataclasses.fields(kind)}
     known |= {name.replace("_", "-"): name for name in known}  # as the command line spells them
     found: dict[str, Any] = {}
     for key, value in settings.items():
@@ -287,7 +318,22 @@ def to_toml(config: TrainConfig) -> str:
     >>> to_toml(TrainConfig(lr=0.5)).splitlines()[:3]
     ['optimizer = "sgd"', 'lr = 0.5', 'momentum = 0.0']
     """
+    return as_toml(config)
+
+
+def as_toml(config: OptimizerOptions) -> str:
+    """Return any command's settings as TOML, those that are not None.
+
+    Parameters
+    ----------
+    config : OptimizerOptions
+        The settings.
+
+    Returns
+    -------
+    str
+        A line a setting.
+    """
     # JSON writes text, numbers, booleans and lists the way TOML does
     known = {k: value for k, value in dataclasses.asdict(config).items() if value is not None}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in known.items()]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in known.items())

@@ -99,7 +99,7 @@ def learn_together(
     model = drawn(0)
     optimiser = torch.optim.Adam(model.parameters(), setting.lr)
     trackers = {
-        name: SynapticIntelligence(model, optimiser, xi=setting.xi, **TOLD[name])  # type: ignore[arg-type]
+        name: SynapticIntelligence(model, optimiser, xi=setting.xi, **TOLD[name])  # type: ignore[arg-type]  # mixed values
         for name in named
     }
     penalty = QuadraticPenalty(1.0)
