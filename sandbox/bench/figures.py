@@ -33,6 +33,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 MOST_LINES = 7
 LONG_NAME = 14
 """Names of more letters stand in two columns, not in three."""
+LABEL_WIDTH = 26
+"""Characters of a line beside the upper axes: more would reach over the lower ones."""
+
 TITLE_WIDTH = 40
 RELATION_WORDS = {
     "equals": "theory",
@@ -144,7 +147,8 @@ def draw_comparison(upper: Axes, lower: Axes, comparison: Comparison) -> None:
         _shade_excluded(upper, c, places, predicted[:, 0])
     draw_deviation(lower, c, spots, chosen, list(zip(colours["color"], MARKERS, strict=False)))
     upper.set_title("\n".join(textwrap.wrap(c.name, TITLE_WIDTH)))
-    upper.set_ylabel(f"{c.quantity} ({c.unit})" if c.unit else c.quantity)
+    label = f"{c.quantity} ({c.unit})" if c.unit else c.quantity
+    upper.set_ylabel("\n".join(textwrap.wrap(label, LABEL_WIDTH)))
     upper.tick_params(labelbottom=False, which="both")
     lower.set_xlabel("" if axis is None else axis.label)
     plain_numbers(upper)

@@ -270,6 +270,14 @@ def test_a_long_title_is_broken():
     assert max(len(line) for line in upper.get_title().splitlines()) <= 40
 
 
+def test_a_long_label_is_broken_and_stays_beside_its_axes():
+    figure = draw(compare(1.0, 1.0, quantity="gain in mean accuracy over tasks, after the last"))
+    upper, lower = figure.axes
+    assert max(len(line) for line in upper.get_ylabel().splitlines()) <= 26
+    above, below = (axes.yaxis.label.get_window_extent() for axes in (upper, lower))
+    assert above.y0 > below.y1
+
+
 def test_files_are_written_alike_every_time(tmp_path):
     for name in ("one", "two"):
         save_figure([CASES["categories"]], tmp_path / name)
