@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANCE",
+    "ROUNDING",
     "Found",
     "batches",
     "best_settings",
@@ -52,6 +53,8 @@ __all__ = [
 
 CHANCE = math.log(10)
 """Loss of a guess between ten classes; a run that ends above it, or diverges, counts as that."""
+ROUNDING = 2.0**-23
+"""Smallest loss of one image that single precision tells from 0: a mean below it is rounding."""
 NEVER = 10**9
 """A period longer than any run."""
 LOST = 1e4
@@ -191,8 +194,8 @@ def moved(model: nn.Module, optimiser: Optimizer) -> list[ndarray]:
 
 
 def decades(losses: Sequence[float] | ndarray) -> ndarray:
-    """Return common logarithms of losses, none above that of guessing."""
-    return np.asarray(np.log10(np.clip(np.asarray(losses, dtype=float), 1e-300, CHANCE)))
+    """Return common logarithms of losses, none above that of guessing or below rounding."""
+    return np.asarray(np.log10(np.clip(np.asarray(losses, dtype=float), ROUNDING, CHANCE)))
 
 
 def median_interval(values: ndarray) -> tuple[ndarray, ndarray, str]:
@@ -294,7 +297,7 @@ def final(
 ) -> dict[str, ndarray]:
     """Train every arm on the same starts and batches; return decades of the loss, (seed,)."""
     setting = SETTINGS[run.scale, mode]
-    seeds = [run.seeds.integer("networks", i) for i in range(count or run.pick(quick=5, full=6))]
+    seeds = [run.seeds.integer("networks", i) for i in range(count or run.pick(quick=5, full=9))]
     ends = {}
     for name, arm in arms.items():
         items = [

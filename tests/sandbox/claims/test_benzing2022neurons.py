@@ -14,6 +14,7 @@ from sandbox.bench.store import Store
 from sandbox.claims.benzing2022neurons import _experiments as experiments
 from sandbox.claims.benzing2022neurons._experiments import (
     CHANCE,
+    ROUNDING,
     batches,
     decades,
     images,
@@ -142,6 +143,16 @@ def test_a_run_that_diverges_counts_as_a_guess():
     assert math.isinf(found["loss"])
     assert found["losses"].shape == (5,)
     assert decades([found["loss"], 50.0]).tolist() == [math.log10(CHANCE)] * 2
+
+
+def test_losses_below_the_rounding_of_one_image_are_all_the_same():
+    # from margins of 16 and 17 between the logits; ln(1 + e^-m) is near e^-m
+    logits = torch.tensor([[15.9, 0.0], [17.0, 0.0]])
+    single = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 0]), reduction="none")
+    assert single.tolist() == [pytest.approx(ROUNDING, rel=1e-6), 0.0]
+    assert decades([0.0, 1e-12, ROUNDING, 1e-3]).tolist() == pytest.approx(
+        [-6.9237, -6.9237, -6.9237, -3.0], abs=1e-4
+    )
 
 
 def test_losses_are_means_over_all_images():
