@@ -1,4 +1,4 @@
-"""Numba kernels of the matrix flows: right-hand sides and one adaptive stepper."""
+"""Numba kernels of the matrix flows: their right-hand sides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import DOP853
 
 from deeplinear.rules import RANK_TOLERANCE
 
@@ -19,20 +18,8 @@ Triple: TypeAlias = tuple[Array, Array, Array]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 GRADIENT, FULL, LAYER, BALANCED_MAP = 0, 1, 2, 3
-FINISHED, COLLAPSED, EXHAUSTED = 0, 1, 2
-STEP_BUDGET = 200_000
 
-_STAGES = DOP853.n_stages
-_A = np.ascontiguousarray(DOP853.A[:_STAGES, :_STAGES])
-_B = np.ascontiguousarray(DOP853.B)
-_E3 = np.ascontiguousarray(DOP853.E3)
-_E5 = np.ascontiguousarray(DOP853.E5)
-_SMALLEST = float(np.finfo(np.float64).tiny)
-_EPSILON = float(np.finfo(np.float64).eps)
-_NOISE = 32 * _EPSILON
-"""Local errors below this fraction of the weights are rounding, which no smaller step removes."""
-_CRAWL, _PATIENCE = 1e-8, 1000
-"""So many steps in a row, each below that fraction of the time reached, lead nowhere."""
+SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 class Problem(NamedTuple):
@@ -60,10 +47,32 @@ def _decompose(matrix: Array, full: bool) -> Triple:
 
 
 @compiled
+def _write(matrix: Array, factor: float, start: int, out: Array) -> int:
+    """Write factor times a matrix's entries into a flat array; return where they end."""
+    # loops, here and below: an assignment to a slice takes numba seconds to compile
+    for i in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            out[start] = factor * matrix[i, j]
+            start += 1
+    return start
+
+
+@compiled
+def _difference(one: Array, other: Array) -> Array:
+    """Return the difference of two matrices."""
+    found = np.empty(one.shape)
+    for i in range(one.shape[0]):
+        for j in range(one.shape[1]):
+            found[i, j] = one[i, j] - other[i, j]
+    return found
+
+
+@compiled
 def _padded(values: Array, length: int) -> Array:
     """Return the values followed by zeros."""
     longer = np.zeros(length)
-    longer[: values.size] = values
+    for i in range(values.size):
+        longer[i] = values[i]
     return longer
 
 
@@ -78,7 +87,7 @@ def _inverse_power(problem: Problem, value: float, floor: float) -> float:
 
 
 @compiled
-def _unpack(state: Array, widths: Widths) -> list[Array]:
+def unpacked(state: Array, widths: Widths) -> list[Array]:
     """Return the weight matrices W_1 ... W_d as views of the flat state."""
     layers = []
     start = 0
@@ -114,11 +123,10 @@ def _backpropagate(
     """Write -scale A_i' signal B_i' for every layer."""
     stop = out.size
     for i in range(len(layers) - 1, -1, -1):
-        start = stop - layers[i].size
+        stop -= layers[i].size
         update = signal @ before[i].T if i > 0 else signal
-        out[start:stop] = -scale * np.ascontiguousarray(update).ravel()
+        _write(update, -scale, stop, out)
         signal = layers[i].T @ signal
-        stop = start
 
 
 @compiled
@@ -131,7 +139,7 @@ def _solve_two_layers(problem: Problem, layers: list[Array], error: Array) -> Ar
         _, inner, right = _decompose(layers[0], True)
         inner = _padded(inner, right.shape[0])
         rotated = rotated @ right.T
-        floor = RANK_TOLERANCE * max(np.hypot(outer[0], inner[0]), _SMALLEST)
+        floor = RANK_TOLERANCE * max(np.hypot(outer[0], inner[0]), SMALLEST)
         for a in range(rotated.shape[0]):
             for b in range(rotated.shape[1]):
                 value = np.hypot(outer[a], inner[b])
@@ -141,18 +149,28 @@ def _solve_two_layers(problem: Problem, layers: list[Array], error: Array) -> Ar
     root = problem.root
     inputs = root.shape[0]
     stacked = np.empty((inputs + layers[0].shape[0], inputs))
-    stacked[inputs:] = layers[0] @ root
-    values = np.empty((outer.size, inputs))
-    vectors = np.empty((outer.size, inputs, inputs))
+    inner_map = layers[0] @ root
+    for b in range(inner_map.shape[0]):
+        for c in range(inputs):
+            stacked[inputs + b, c] = inner_map[b, c]
+    values, vectors = [], []
+    largest = 0.0
     for a in range(outer.size):
-        stacked[:inputs] = outer[a] * root
-        _, values[a], vectors[a] = _decompose(stacked, False)
-    floor = RANK_TOLERANCE * max(values.max(), _SMALLEST)
+        for b in range(inputs):
+            for c in range(inputs):
+                stacked[b, c] = outer[a] * root[b, c]
+        _, found, right = _decompose(stacked, False)
+        largest = max(largest, found[0])
+        values.append(found)
+        vectors.append(right)
+    floor = RANK_TOLERANCE * max(largest, SMALLEST)
     for a in range(outer.size):
         parts = vectors[a] @ rotated[a]
         for c in range(inputs):
-            parts[c] *= _inverse_power(problem, values[a, c], floor)
-        rotated[a] = vectors[a].T @ parts
+            parts[c] *= _inverse_power(problem, values[a][c], floor)
+        turned = vectors[a].T @ parts
+        for c in range(inputs):
+            rotated[a, c] = turned[c]
     return left @ rotated
 
 
@@ -176,7 +194,7 @@ def _solve_deep(problem: Problem, layers: list[Array], before: list[Array], erro
                         jacobian[row, o * inputs + j] = left[o, a] * right[b, j]
                 row += 1
     _, values, vectors = _decompose(jacobian, False)
-    floor = RANK_TOLERANCE * max(values[0], _SMALLEST)
+    floor = RANK_TOLERANCE * max(values[0], SMALLEST)
     parts = vectors @ np.ascontiguousarray(error).ravel()
     for c in range(values.size):
         parts[c] *= _inverse_power(problem, values[c], floor)
@@ -195,15 +213,12 @@ def _layer_rule(
         left, outer, left_in = _decompose(after[depth - 1 - i], False)
         right_out, inner, right = _decompose(before[i] @ problem.root, False)
         parts = (left.T @ error) @ right.T
-        floor = RANK_TOLERANCE * max(outer[0] * inner[0], _SMALLEST)
+        floor = RANK_TOLERANCE * max(outer[0] * inner[0], SMALLEST)
         for a in range(outer.size):
             for b in range(inner.size):
                 value = outer[a] * inner[b]
                 parts[a, b] *= value * _inverse_power(problem, value, floor)
-        update = (left_in.T @ parts) @ right_out.T
-        stop = start + layers[i].size
-        out[start:stop] = -problem.scale * np.ascontiguousarray(update).ravel()
-        start = stop
+        start = _write((left_in.T @ parts) @ right_out.T, -problem.scale, start, out)
 
 
 @compiled
@@ -213,8 +228,8 @@ def _balanced_map(problem: Problem, product: Array, out: Array) -> None:
     left, values, right = _decompose(product, True)
     roots = values ** (2.0 / depth)
     rows, columns = _padded(roots, left.shape[0]), _padded(roots, right.shape[0])
-    parts = (left.T @ (product - problem.target)) @ right.T
-    floor = RANK_TOLERANCE * max(np.sqrt(depth * roots[0] ** (depth - 1)), _SMALLEST)
+    parts = (left.T @ _difference(product, problem.target)) @ right.T
+    floor = RANK_TOLERANCE * max(np.sqrt(depth * roots[0] ** (depth - 1)), SMALLEST)
     for a in range(rows.size):
         for b in range(columns.size):
             # a sum of positive terms: no cancellation where singular values coincide
@@ -226,7 +241,7 @@ def _balanced_map(problem: Problem, product: Array, out: Array) -> None:
             if problem.power > 0:
                 curvature *= _inverse_power(problem, np.sqrt(curvature), floor)
             parts[a, b] *= -problem.scale * curvature
-    out[:] = (left @ (parts @ right)).ravel()
+    _write(left @ (parts @ right), 1.0, 0, out)
 
 
 @compiled
@@ -235,9 +250,9 @@ def velocity(problem: Problem, state: Array, out: Array) -> None:
     if problem.kind == BALANCED_MAP:
         _balanced_map(problem, state.reshape(problem.target.shape), out)
         return
-    layers = _unpack(state, problem.widths)
+    layers = unpacked(state, problem.widths)
     before = _products_before(layers)
-    error = before[-1] - problem.target
+    error = _difference(before[-1], problem.target)
     if not problem.whitened:
         error = error @ problem.root
     if problem.kind == LAYER:
@@ -251,115 +266,3 @@ def velocity(problem: Problem, state: Array, out: Array) -> None:
     if not problem.whitened:
         error = error @ problem.root
     _backpropagate(layers, before, error, problem.scale, out)
-
-
-@compiled
-def _root_mean_square(values: Array) -> float:
-    """Return the root mean square."""
-    total = 0.0
-    for value in values:
-        total += value * value
-    return float(np.sqrt(total / values.size))
-
-
-@compiled
-def _smallest_layer(problem: Problem, state: Array) -> float:
-    """Return the least nonzero root mean square of a layer, infinity if there is none."""
-    if problem.kind == BALANCED_MAP:
-        size = _root_mean_square(state)
-        return size if size > 0 else np.inf
-    least = np.inf
-    for layer in _unpack(state, problem.widths):
-        size = _root_mean_square(layer.ravel())
-        if size > 0:
-            least = min(least, size)
-    return least
-
-
-@compiled
-def _advance(
-    state: Array, step: float, stages: Array, weights: Array, count: int, out: Array
-) -> None:
-    """Write state + step * sum of weighted stages."""
-    out[:] = state
-    for j in range(count):
-        if abs(weights[j]) > 0.0:
-            factor = step * weights[j]
-            stage = stages[j]
-            for i in range(out.size):
-                out[i] += factor * stage[i]
-
-
-@compiled
-def _relative_error(stages: Array, step: float, tolerance: float) -> float:
-    """Return the local error of a step over the tolerance (Hairer's blend of orders 5 and 3)."""
-    fifth = 0.0
-    third = 0.0
-    for i in range(stages.shape[1]):
-        a = 0.0
-        b = 0.0
-        for j in range(stages.shape[0]):
-            a += _E5[j] * stages[j, i]
-            b += _E3[j] * stages[j, i]
-        fifth += a * a
-        third += b * b
-    blend = fifth / np.sqrt((fifth + 0.01 * third) * stages.shape[1] + _SMALLEST)
-    return float(step * blend / tolerance)
-
-
-@compiled
-def integrate(
-    problem: Problem, start: Array, times: Array, rtol: float, budget: int
-) -> tuple[Array, int, float]:
-    """Return Dormand-Prince 8(5,3) states at the output times, the outcome and the time reached."""
-    states = np.empty((times.size, start.size))
-    stages = np.empty((_STAGES + 1, start.size))
-    state, trial = start.copy(), np.empty(start.size)
-    velocity(problem, state, stages[0])
-    reference = _smallest_layer(problem, state)
-    if not np.isfinite(reference):
-        reference = max(_root_mean_square(problem.target.ravel()), _SMALLEST)
-    time, taken, crawling = 0.0, 0, 0
-    speed = _root_mean_square(stages[0])
-    step = 0.01 * reference / speed if speed > 0 else np.inf
-    for index in range(times.size):
-        while time < times[index]:
-            if taken == budget:
-                return states, EXHAUSTED, time
-            taken += 1
-            remaining = times[index] - time
-            landing = step * 1.01 >= remaining
-            length = remaining if landing else step
-            # close to a singularity the local error stays large however small the step; where
-            # the velocity points at a discontinuity from both sides, steps stay tiny for ever
-            crawling = crawling + 1 if not landing and length < _CRAWL * time else 0
-            if crawling > _PATIENCE or (not landing and length <= 4 * _EPSILON * time):
-                return states, COLLAPSED, time
-            finite = True
-            for s in range(1, _STAGES + 1):
-                if s < _STAGES:
-                    _advance(state, length, stages, _A[s], s, trial)
-                else:
-                    _advance(state, length, stages, _B, _STAGES, trial)
-                finite = bool(np.isfinite(trial).all())
-                if not finite:
-                    break
-                velocity(problem, trial, stages[s])
-            error = np.inf
-            if finite:
-                tolerance = max(rtol * reference, _NOISE * _root_mean_square(trial), _SMALLEST)
-                error = _relative_error(stages, length, tolerance)
-            # written so that an error that is not a number counts as too large
-            if not error <= 1.0:
-                step = length * max(0.1, 0.9 * error**-0.125) if error < np.inf else 0.1 * length
-                if step <= 0.0:
-                    return states, COLLAPSED, time
-                continue
-            growth = min(5.0, max(0.2, 0.9 * max(error, 1e-12) ** -0.125))
-            step = max(step, length * growth) if landing else length * growth
-            time = times[index] if landing else time + length
-            state, trial = trial, state
-            stages[0] = stages[_STAGES]
-            reference = min(reference, _smallest_layer(problem, state))
-        states[index] = state
-    return states, FINISHED, time

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from deeplinear import _matrix_kernels as kernels
+from deeplinear import _stepper_kernels as stepper
 from deeplinear._riccati import generator_of, riccati_factor
 from deeplinear.flow import _check_finished
 from deeplinear.matrices import _check_target, blow_up_time, natural_gradient_map
@@ -220,8 +221,8 @@ def _integrate_map(
         True,
         np.eye(1),
     )
-    budget = kernels.STEP_BUDGET
-    states, outcome, reached = kernels.integrate(problem, start.ravel(), times, rtol, budget)
+    budget = stepper.STEP_BUDGET
+    states, outcome, reached = stepper.integrate(problem, start.ravel(), times, rtol, budget)
     _check_finished(outcome, reached, float(times[-1]))
     maps: Float[ndarray, "time out in"] = states.reshape(times.size, *start.shape)
     return maps

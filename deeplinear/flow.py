@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from deeplinear import _matrix_kernels as kernels
+from deeplinear import _stepper_kernels as stepper
 from deeplinear.matrices import _check_target, blow_up_time
 from deeplinear.rules import RANK_TOLERANCE, BlowUpError, CurvatureCorrection, partial_products
 from theory._types import Matrix, Vector
@@ -97,16 +98,16 @@ def _kind(rule: CurvatureCorrection) -> int:
 
 def _check_finished(outcome: int, reached: float, last: float) -> None:
     """Raise if an integration ended before its last output time."""
-    if outcome == kernels.COLLAPSED:
+    if outcome == stepper.COLLAPSED:
         raise BlowUpError(
             f"times[-1] = {last}: the step size collapses at t = {reached:.6g}, where the"
             " weights lose rank and the rule is singular; ask for earlier times or set"
             " damping > 0",
             reached,
         )
-    if outcome != kernels.FINISHED:
+    if outcome != stepper.FINISHED:
         raise ValueError(
-            f"times[-1] = {last}: {kernels.STEP_BUDGET} steps reach only t = {reached:.6g};"
+            f"times[-1] = {last}: {stepper.STEP_BUDGET} steps reach only t = {reached:.6g};"
             " ask for earlier times, or for a larger rtol"
         )
 
@@ -206,7 +207,7 @@ def matrix_flow(
         input_covariance is None,
         root,
     )
-    states, outcome, reached = kernels.integrate(problem, start, times, rtol, kernels.STEP_BUDGET)
+    states, outcome, reached = stepper.integrate(problem, start, times, rtol, stepper.STEP_BUDGET)
     _check_finished(outcome, reached, float(times[-1]))
     cuts = np.cumsum([matrix.size for matrix in chain])[:-1]
     return [

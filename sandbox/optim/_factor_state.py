@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from sandbox.optim._factors import MovingAverage
+from sandbox.optim._moving_average import MovingAverage
 
 if TYPE_CHECKING:
     from sandbox.optim._layer_averages import LayerAverages
@@ -47,12 +47,15 @@ def load_factor_state(owner: LayerAverages, state: Mapping[str, Any]) -> None:
         layer = layers[name]
         _same(f"factors of {layer.called}", own, owner.FACTORS)
         for factor, given in own.items():
-            average = MovingAverage(owner.decay)
+            average = owner.new_average(factor)
             average.load_state_dict(given, layer.module.weight.device)
             size = layer.columns if factor == "input" else layer.out
             for held in (average.total, average.pending):
                 if held is not None:
                     _fits(f"the {factor} factor of {layer.called}", held, (size, size))
+            for held in (average.rows, average.pending_rows):
+                if held is not None:
+                    _fits(f"the rows of {layer.called}", held, (len(held), size))
             averages.setdefault(name, {})[factor] = average
     for name, own in state["inverses"].items():
         layer = layers[name]
@@ -96,9 +99,10 @@ def memory_usage(
 ) -> dict[str, int]:
     """Return bytes by what holds them."""
     every = [average for own in averages.values() for average in own.values()]
+    kept = [(average.pending, average._spare, average.pending_rows) for average in every]
     found = {
-        "averages": sum(_bytes(average.total) for average in every),
-        "pending": sum(_bytes(average.pending) + _bytes(average._spare) for average in every),
+        "averages": sum(_bytes(average.total) + _bytes(average.rows) for average in every),
+        "pending": sum(_bytes(held) for own in kept for held in own),
         "inverses": sum(_bytes(held) for own in inverses.values() for held in own.values()),
     }
     return found | {"total": sum(found.values())}

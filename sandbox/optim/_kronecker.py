@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sandbox.optim._factors import LOG, LinAlgError
+from sandbox.optim._inverse_root import LOG, LinAlgError
 
 __all__ = [
     "Eigenbasis",

@@ -21,7 +21,7 @@ from sandbox.network.output_gradients import (
     sampled_columns,
 )
 from sandbox.optim._capture import Place
-from sandbox.optim._factors import MovingAverage, inverse_root
+from sandbox.optim._inverse_root import inverse_root
 from sandbox.optim._kronecker import (
     factored_damping,
     joint_weights,
@@ -30,6 +30,7 @@ from sandbox.optim._kronecker import (
     standard_direction,
 )
 from sandbox.optim._layerwise import LayerwiseFactors
+from sandbox.optim._moving_average import MovingAverage
 from theory.checks import as_integer, as_number, one_of, shown
 
 __all__ = ["Fisher", "KroneckerFactors", "Rule"]
@@ -194,13 +195,14 @@ class KroneckerFactors(LayerwiseFactors):
         """Return one of a layer's averages, or what stands for it until it counts."""
         if self._held is None:
             return super()._average(layer, factor)
-        return self._held.setdefault((layer.name, factor), MovingAverage(self.decay))
+        return self._held.setdefault((layer.name, factor), self.new_average(factor))
 
     def _count(self, held: dict[tuple[str, str], MovingAverage]) -> None:
         """Let second moments that waited for a backward pass be pending."""
         for (name, factor), found in held.items():
             assert found.pending is not None
-            self._average(self._by_name[name], factor).add(found.pending, found.samples)
+            own = self._average(self._by_name[name], factor)
+            own.add(found.pending, found.samples, found.pending_rows)
 
     def _columns(self, outputs: Tensor) -> Tensor:
         """Return the columns of labels, (column, sample, output)."""
@@ -264,7 +266,8 @@ class KroneckerFactors(LayerwiseFactors):
         names = [f"{layer.called}, {factor} factor" for factor in self.FACTORS]
         if self.rule == "heuristic":
             left = None
-            right = inverse_root(inputs, shares[0], self.power, name=names[0])
+            few = own["input"].rows
+            right = inverse_root(inputs, shares[0], self.power, name=names[0], rows=few)
             if self.output_factor:
                 left = inverse_root(outputs, shares[1], self.power, name=names[1])
             else:

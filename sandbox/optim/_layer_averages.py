@@ -14,7 +14,7 @@ from torch.nn.parameter import Parameter
 from sandbox.network.layers import Bias, FactorLayer, factor_dtype, factor_layers
 from sandbox.optim._capture import Capture, Place
 from sandbox.optim._factor_state import factor_state, load_factor_state, memory_usage
-from sandbox.optim._factors import MovingAverage
+from sandbox.optim._moving_average import MovingAverage
 from theory.checks import as_integer, as_number, one_of
 
 __all__ = ["LayerAverages", "Nonfinite", "Scaling", "Sharing", "Side"]
@@ -167,8 +167,23 @@ class LayerAverages:
         """Return one of a layer's averages, made if need be."""
         own = self.averages.setdefault(layer.name, {})
         if factor not in own:
-            own[factor] = MovingAverage(self.decay)
+            own[factor] = self.new_average(factor)
         return own[factor]
+
+    def new_average(self, factor: str) -> MovingAverage:
+        """Return an empty average for a factor.
+
+        Parameters
+        ----------
+        factor : str
+            One of ``FACTORS``.
+
+        Returns
+        -------
+        MovingAverage
+            With this object's decay.
+        """
+        return MovingAverage(self.decay, keep_rows=factor == "input")
 
     def _known(self, layer: FactorLayer) -> bool:
         """Tell whether anything has entered the layer's averages."""
@@ -207,14 +222,13 @@ class LayerAverages:
             If the inputs of a layer are not finite; nothing enters the averages then.
         """
         every = [average for own in self.averages.values() for average in own.values()]
-        waiting = [(average, average.pending, average.samples) for average in every]
-        self._drop()
+        waiting = [(average, average.set_aside()) for average in every]
         try:
             self._observe(inputs)
         finally:
             self._drop()
-            for average, pending, samples in waiting:
-                average.pending, average.samples = pending, samples
+            for average, held in waiting:
+                average.put_back(held)
 
     def _observe(self, inputs: Any) -> None:
         """Collect a batch and let it enter the averages."""

@@ -26,7 +26,7 @@ from small_networks import (
     wave,
 )
 
-from deeplinear import _matrix_kernels as kernels
+from deeplinear import _stepper_kernels as stepper
 from deeplinear.flow import matrix_flow
 from deeplinear.matrices import blow_up_time
 from deeplinear.rules import BlowUpError, CurvatureCorrection, matrix_velocity
@@ -288,6 +288,6 @@ def test_bad_input_is_refused(change, message):
 
 
 def test_a_flow_too_stiff_is_refused(monkeypatch):
-    monkeypatch.setattr(kernels, "STEP_BUDGET", 50)
+    monkeypatch.setattr(stepper, "STEP_BUDGET", 50)
     with pytest.raises(ValueError, match="50 steps reach only t = "):
         last(RULES["GD"], scalars(3.0, 4.0), np.array([[100.0]]), 1e6)

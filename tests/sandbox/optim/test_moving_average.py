@@ -1,6 +1,4 @@
-"""Moving averages against closed forms; inverse powers against eigenvalues; the ladder."""
-
-import logging
+"""Moving averages against closed forms; the rows of the newest value."""
 
 import pytest
 import torch
@@ -8,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.network.layers import factor_dtype
-from sandbox.optim import _factors
-from sandbox.optim._factors import MovingAverage, inverse_root
+from sandbox.optim._moving_average import MovingAverage
 
 DOUBLE = torch.float64
 INPUTS = torch.tensor(
@@ -108,33 +105,6 @@ def test_the_state_comes_back_bit_for_bit(dtype):
         assert one.data_ptr() != two.data_ptr()
 
 
-@given(st.integers(0, 2**32), st.floats(1e-6, 1e3), st.sampled_from([0.25, 0.5, 1.0, 2.0]))
-def test_inverse_powers_are_those_of_the_eigenvalues(seed, damping, power):
-    rows = torch.randn(3, 4, dtype=DOUBLE, generator=torch.Generator().manual_seed(seed))
-    matrix = rows.T @ rows
-    values, vectors = torch.linalg.eigh(matrix)
-    wanted = vectors @ torch.diag((values.clamp_min(0) + damping) ** -power) @ vectors.T
-    kept = matrix.clone()
-    found = inverse_root(matrix, damping, power)
-    assert torch.equal(matrix, kept)
-    # the smallest eigenvalue is 0 up to rounding of the largest, against damping >= 1e-6
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9 * wanted.norm().item())
-    torch.testing.assert_close(found, found.T, rtol=1e-12, atol=1e-12 * found.norm().item())
-
-
-@pytest.mark.parametrize("power", [0.5, 1.0])
-@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
-def test_memory_may_be_handed_over_for_the_result(dtype, power):
-    matrix = (INPUTS.T @ INPUTS).to(dtype)
-    kept, held = matrix.clone(), torch.full_like(matrix, torch.nan)
-    wanted = inverse_root(matrix * 0.25, 0.3, power)
-    found = inverse_root(matrix, 0.3, power, scale=0.25, into=held)
-    assert torch.equal(matrix, kept)
-    assert torch.equal(found, wanted)
-    assert (found.data_ptr() == held.data_ptr()) == (power == 1)
-    assert found.is_contiguous() or power != 1
-
-
 def test_an_average_uses_its_memory_again():
     average, places = MovingAverage(0.5), []
     for i in range(4):
@@ -152,69 +122,84 @@ def test_an_average_uses_its_memory_again():
     assert average.pending.dtype == torch.float32
 
 
-@pytest.mark.parametrize("power", [0.5, 1.0])
-def test_a_factorisation_that_fails_is_tried_in_float64(power, caplog):
-    # in float32, 1 + 1e-8 is 1, so that the damped matrix is singular
-    matrix = torch.ones(3, 3)
-    with caplog.at_level(logging.WARNING, "sandbox.optim"):
-        found = inverse_root(matrix, 1e-8, power, name="layer 'x' (Linear)")
-    assert found.isfinite().all()
-    assert found.dtype == torch.float32
-    if power == 1:
-        assert "layer 'x' (Linear): the factorisation of the 3 x 3 covariance" in caplog.text
-        assert "trying float64, damping 1e-08" in caplog.text
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
-def test_rounding_below_the_damping_is_cut_off(dtype, caplog):
-    # rank one: the other eigenvalues are the damping, far below the rounding of the largest
-    row = torch.linspace(1, 2, 30, dtype=dtype) / torch.finfo(dtype).eps
-    found = inverse_root(torch.outer(row, row), 1e-4, 0.5)
-    largest = float(torch.linalg.matrix_norm(found.double(), 2))
-    # the square root of the damping's inverse, to the rounding of a product of 30 terms
-    assert largest == pytest.approx(100.0, rel=30 * torch.finfo(dtype).eps)
-    assert not caplog.records
-
-
-def test_then_more_damping_is_tried(caplog):
-    matrix = torch.diag(torch.tensor([1.0, -2e-3], dtype=DOUBLE))
-    with caplog.at_level(logging.WARNING, "sandbox.optim"):
-        found = inverse_root(matrix, 1e-3)
-    assert "trying float64, damping 0.01" in caplog.text
-    torch.testing.assert_close(found.diag(), 1 / (matrix.diag() + 1e-2))
-
-
-def test_then_it_is_an_error_that_names_the_layer(caplog):
-    with (
-        caplog.at_level(logging.WARNING, "sandbox.optim"),
-        pytest.raises(RuntimeError, match=r"layer 'y': its covariance cannot be factorised with"),
-    ):
-        inverse_root(-torch.eye(2), 1e-3, name="layer 'y'")
-    assert len(caplog.records) == 2
-
-
-def test_eigenvalues_that_do_not_converge_go_down_the_same_ladder(monkeypatch, caplog):
-    def fails(_):
-        raise torch.linalg.LinAlgError("no convergence")
-
-    monkeypatch.setattr(_factors.torch.linalg, "eigh", fails)
-    with caplog.at_level(logging.WARNING), pytest.raises(RuntimeError, match="layer 'z'"):
-        inverse_root(torch.eye(2), 1e-3, 0.5, name="layer 'z'")
-    assert len(caplog.records) == 2
-
-
-@pytest.mark.parametrize("power", [0.5, 1.0])
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_not_finite_is_not_tried_again(value, power, caplog):
-    matrix = torch.eye(2)
-    matrix[0, 0] = value
-    with pytest.raises(RuntimeError, match="layer 'w': its covariance is not finite"):
-        inverse_root(matrix, 1e-3, power, name="layer 'w'")
-    assert not caplog.records
-
-
 @pytest.mark.bad_input
 @pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan"), "0.9"])
 def test_a_decay_outside_its_interval_is_refused(decay):
     with pytest.raises(ValueError, match=r"decay = .*: must be a finite number in \[0, 1\)"):
         MovingAverage(decay)
+
+
+WIDE = torch.cat([INPUTS, 2 * INPUTS], dim=1)
+
+
+def kept_rows(average):
+    """Return the second moment of the rows that are kept, or None."""
+    return None if average.rows is None else average.rows.T @ average.rows
+
+
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(0, 5), st.floats(0.1, 4.0))
+def test_rows_are_kept_while_they_are_a_quarter_of_the_columns(seed, first, second, scale):
+    draw = torch.Generator().manual_seed(seed)
+    batches = [torch.randn(n, 20, dtype=DOUBLE, generator=draw) for n in (first, second)]
+    average = MovingAverage(0.0, keep_rows=True)
+    for batch in batches:
+        average.collect(batch, samples=2, scale=scale)
+    average.fold()
+    assert (average.rows is not None) == (first + second <= 5)
+    if average.rows is not None:
+        torch.testing.assert_close(kept_rows(average), average.value(), rtol=1e-12, atol=1e-13)
+
+
+def test_rows_are_those_of_the_newest_value_and_no_view_of_what_came_in():
+    average, given_rows = MovingAverage(0.0, keep_rows=True), WIDE[:1].clone()
+    for rows in (2 * WIDE[1:2], given_rows):
+        average.collect(rows, samples=1)
+        average.fold(mean=False)
+    given_rows.zero_()
+    assert torch.equal(average.rows, WIDE[:1])
+    # a moment that comes without its rows
+    average.collect(WIDE[:1], samples=1)
+    average.add(WIDE.T @ WIDE, samples=4)
+    average.fold()
+    assert average.rows is None
+    # and one that brings them
+    average.add(WIDE[:1].T @ WIDE[:1], samples=1, rows=WIDE[:1])
+    average.fold()
+    assert torch.equal(average.rows, WIDE[:1])
+
+
+def test_no_rows_are_kept_of_an_average_over_several_values():
+    for average in (MovingAverage(0.5, keep_rows=True), MovingAverage(0.0)):
+        average.collect(WIDE[:1], samples=1)
+        average.fold()
+        assert average.rows is None
+
+
+def test_what_is_pending_may_be_set_aside():
+    average, other = MovingAverage(0.0, keep_rows=True), MovingAverage(0.0, keep_rows=True)
+    for one in (average, other):
+        one.collect(WIDE[:1], samples=1)
+    held = average.set_aside()
+    assert (average.pending, average.samples) == (None, 0)
+    average.collect(9 * WIDE[:1], samples=7)
+    average.put_back(held)
+    for one in (average, other):
+        one.fold()
+    assert torch.equal(average.value(), other.value())
+    assert torch.equal(average.rows, other.rows)
+
+
+def test_rows_come_back_bit_for_bit_and_states_without_them_are_read():
+    average, other = MovingAverage(0.0, keep_rows=True), MovingAverage(0.0, keep_rows=True)
+    average.collect(WIDE[:1], samples=1)
+    average.fold()
+    average.collect(WIDE[1:2], samples=1)
+    state = average.state_dict()
+    other.load_state_dict(state, torch.device("cpu"))
+    assert torch.equal(other.rows, WIDE[:1])
+    assert other.rows.data_ptr() != average.rows.data_ptr()
+    other.fold()
+    assert torch.equal(other.rows, WIDE[1:2])
+    older = {k: v for k, v in state.items() if not k.endswith("rows")}
+    other.load_state_dict(older, torch.device("cpu"))
+    assert other.rows is None

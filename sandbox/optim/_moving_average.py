@@ -1,8 +1,7 @@
-"""Moving averages of second moments and inverse powers of what they hold."""
+"""Moving averages of second moments."""
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any
 
@@ -13,12 +12,7 @@ from torch import Tensor
 from sandbox.network.layers import factor_dtype
 from theory.checks import as_number
 
-__all__ = ["MovingAverage", "inverse_root"]
-
-LOG = logging.getLogger("sandbox.optim")
-
-LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # unlisted
-"""What decompositions that do not converge raise."""
+__all__ = ["MovingAverage"]
 
 
 class MovingAverage:
@@ -36,6 +30,10 @@ class MovingAverage:
     ----------
     decay : float
         :math:`\beta`, in [0, 1); 0 keeps the newest value alone.
+    keep_rows : bool
+        Whether the rows of the newest value are kept beside it where they are at most a
+        quarter of the columns, when the damped inverse is faster from them; only with decay
+        0, since an average over more than one value has more rows than that before long.
 
     Attributes
     ----------
@@ -47,6 +45,8 @@ class MovingAverage:
         Sum over what has been collected and not folded yet.
     samples : int
         Number of samples in it.
+    rows, pending_rows : Tensor or None
+        What x, and the pending sum, are the sums of outer products of, where that is kept.
 
     Examples
     --------
@@ -58,12 +58,15 @@ class MovingAverage:
     (11.0, 0.75)
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, *, keep_rows: bool = False) -> None:
         self.decay = as_number("decay", decay, low=0.0, high=1.0, open_high=True)
+        self.keep_rows = keep_rows and self.decay == 0
         self.total: Tensor | None = None
         self.weight = 0.0
         self.pending: Tensor | None = None
         self.samples = 0
+        self.rows: Tensor | None = None
+        self.pending_rows: Tensor | None = None
         self._spare: Tensor | None = None
 
     def collect(self, rows: Float[Tensor, "row column"], samples: int, scale: float = 1.0) -> None:
@@ -80,6 +83,8 @@ class MovingAverage:
         """
         rows = rows.to(factor_dtype(rows.dtype))
         self.samples += samples
+        if self.keep_rows:
+            self._keep(rows, math.sqrt(scale))
         if self.pending is not None:
             self.pending.addmm_(rows.T, rows, alpha=scale)
             return
@@ -89,7 +94,23 @@ class MovingAverage:
         # with beta = 0 the contents are never read
         self.pending = torch.addmm(held, rows.T, rows, beta=0, alpha=scale, out=held)
 
-    def add(self, moment: Float[Tensor, "column column"], samples: int) -> None:
+    def _keep(self, rows: Tensor, scale: float) -> None:
+        """Keep a copy of rows of the value being collected, as long as they are few."""
+        before, first = self.pending_rows, self.pending is None
+        held = 0 if before is None else len(before)
+        if not (first or held) or 4 * (held + len(rows)) > rows.shape[1]:
+            self.pending_rows = None
+        elif before is None:
+            self.pending_rows = rows * scale
+        else:
+            self.pending_rows = torch.cat([before, rows * scale])
+
+    def add(
+        self,
+        moment: Float[Tensor, "column column"],
+        samples: int,
+        rows: Float[Tensor, "row column"] | None = None,
+    ) -> None:
         """Add a second moment, already summed, to the value being collected.
 
         Parameters
@@ -98,9 +119,15 @@ class MovingAverage:
             Sum over samples.
         samples : int
             How many.
+        rows : Tensor or None
+            What it is the sum of outer products of, if that is known.
         """
         moment = moment.to(factor_dtype(moment.dtype))
         self.samples += samples
+        if rows is not None and self.keep_rows:
+            self._keep(rows, 1.0)
+        else:
+            self.pending_rows = None
         self.pending = moment.clone() if self.pending is None else self.pending.add_(moment)
 
     def fold(self, *, mean: bool = True) -> None:
@@ -121,11 +148,35 @@ class MovingAverage:
             # where pages of fresh memory cost as much as the product that fills them
             self._spare = self.pending if self.pending.device.type == "cpu" else None
         self.weight = self.decay * self.weight + (1 - self.decay)
+        held = self.pending_rows
+        self.rows = None if held is None else held.mul_(math.sqrt(fresh))
         self.drop()
 
     def drop(self) -> None:
         """Forget what has been collected and not folded yet."""
-        self.pending, self.samples = None, 0
+        self.put_back((None, 0, None))
+
+    def set_aside(self) -> tuple[Tensor | None, int, Tensor | None]:
+        """Return what has been collected and not folded yet, and forget it.
+
+        Returns
+        -------
+        tuple
+            For :meth:`put_back`.
+        """
+        held = self.pending, self.samples, self.pending_rows
+        self.drop()
+        return held
+
+    def put_back(self, held: tuple[Tensor | None, int, Tensor | None]) -> None:
+        """Take what :meth:`set_aside` gave in place of what has been collected since.
+
+        Parameters
+        ----------
+        held : tuple
+            The pending sum, its number of samples, and its rows if they are kept.
+        """
+        self.pending, self.samples, self.pending_rows = held
 
     def value(self) -> Float[Tensor, "column column"]:
         """Return the average, a new tensor.
@@ -145,6 +196,8 @@ class MovingAverage:
             "weight": self.weight,
             "pending": self.pending,
             "samples": self.samples,
+            "rows": self.rows,
+            "pending_rows": self.pending_rows,
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
@@ -157,116 +210,12 @@ class MovingAverage:
         device : torch.device
             Where the tensors are to be.
         """
-        total, pending = state["total"], state["pending"]
-        self.total = None if total is None else total.detach().to(device, copy=True)
-        self.pending = None if pending is None else pending.detach().to(device, copy=True)
+
+        def taken(key: str) -> Tensor | None:
+            held = state.get(key)
+            return None if held is None else held.detach().to(device, copy=True)
+
+        self.total, self.pending = taken("total"), taken("pending")
+        # states written before rows were kept have none
+        self.rows, self.pending_rows = taken("rows"), taken("pending_rows")
         self.weight, self.samples = float(state["weight"]), int(state["samples"])
-
-
-def inverse_root(
-    matrix: Float[Tensor, "column column"],
-    damping: float,
-    power: float = 1.0,
-    *,
-    name: str = "the matrix",
-    scale: float = 1.0,
-    into: Tensor | None = None,
-) -> Float[Tensor, "column column"]:
-    r"""Inverse power of a symmetric positive semidefinite matrix, damped, as a matrix.
-
-    **Equation.** :math:`(s A + \lambda)^{-p}`, from a Cholesky factorisation where p = 1 and
-    from eigenvalues, those below 0 by rounding set to 0, otherwise.
-
-    What fails is tried again in float64, then with ten times the damping; both are logged
-    under ``sandbox.optim``.
-
-    **Shapes and units.** The damping has the units of the matrix.
-
-    Parameters
-    ----------
-    matrix : Tensor
-        float32 or float64; left as it is.
-    damping : float
-        :math:`\lambda \ge 0`; above 0 unless the matrix is regular.
-    power : float
-        p > 0.
-    name : str
-        What the matrix belongs to, for messages.
-    scale : float
-        s.
-    into : Tensor or None
-        Memory that may be overwritten by the result, of the matrix's shape and type.
-
-    Returns
-    -------
-    Tensor
-        Symmetric, in the type of the matrix; ``into`` itself where that saved memory.
-
-    Raises
-    ------
-    RuntimeError
-        If the matrix holds what is not finite, or all three attempts fail.
-
-    References
-    ----------
-    Benzing (2022), arXiv:2201.12250, equation 6, for p = 1; derived here otherwise.
-
-    Examples
-    --------
-    >>> inverse_root(torch.tensor([[3.0]]), damping=1.0).item()
-    0.25
-    """
-    attempts = [(matrix.dtype, damping)]
-    if matrix.dtype != torch.float64:
-        attempts.append((torch.float64, damping))
-    attempts.append((torch.float64, 10 * damping))
-    for i, (dtype, extra) in enumerate(attempts):
-        if i:
-            LOG.warning(
-                "%s: the factorisation of the %s x %s covariance failed; trying %s, damping %g",
-                name,
-                *matrix.shape,
-                str(dtype).removeprefix("torch."),
-                extra,
-            )
-        if i == 0 and into is not None and into.is_contiguous() and not matrix.is_cuda:
-            work = torch.mul(matrix, scale, out=into)
-        else:
-            work = matrix.to(dtype) * scale
-        work.diagonal().add_(extra)
-        found = _attempt(work, extra, power)
-        if found is not None:
-            # a file keeps no strides, and products may round differently for other ones
-            return found.to(matrix.dtype).contiguous()
-        if i == 0 and not math.isfinite(float(matrix.sum())):
-            raise RuntimeError(
-                f"{name}: its covariance is not finite; the step would not be either"
-            )
-    raise RuntimeError(
-        f"{name}: its covariance cannot be factorised with damping {damping:g}, nor with ten times"
-        " that in float64; increase the damping"
-    )
-
-
-def _attempt(work: Tensor, damping: float, power: float) -> Tensor | None:
-    """Return the inverse power of a damped matrix, overwritten, or None where that failed."""
-    if power == 1:
-        # LAPACK's order of entries, so that both calls work in place
-        work = work.mT
-        if work.is_cuda:
-            factor, info = torch.linalg.cholesky_ex(work)
-        else:
-            info = torch.empty((), dtype=torch.int32)
-            factor, _ = torch.linalg.cholesky_ex(work, out=(work, info))
-        if int(info):
-            return None
-        found = torch.cholesky_inverse(factor, out=None if work.is_cuda else work).mT
-    else:
-        try:
-            values, vectors = torch.linalg.eigh(work)
-        except LinAlgError:
-            return None
-        # below the damping there is rounding alone
-        scaled = vectors * values.clamp_min(damping).pow(-power / 2)
-        found = scaled @ scaled.T
-    return found if math.isfinite(float(found.sum())) else None
