@@ -12,8 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from sandbox.bench.files import only_process, write_whole
+from sandbox.bench.folder import begin_folder, refuse_foreign, refuse_other
 from sandbox.bench.record import Settings
-from sandbox.bench.runner import environment
 from sandbox.bench.sweep import open_executor
 from sandbox.continual._run import (
     FILES,
@@ -80,10 +80,12 @@ def compare(
         If ``out`` holds another comparison, one cut short that is not to be resumed, or files
         that are none of a comparison, or a run cannot be done.
     """
-    _refuse_foreign(out, overwrite=overwrite)
+    what, whole = "comparison", (out / "table.json").exists()
+    refuse_foreign(out, RESULTS, what=what, ours=_is_ours(out), overwrite=overwrite)
     if not overwrite and (out / "config.toml").exists():
-        _refuse_other(config, out, resume=resume)
-        if (out / "table.json").exists():
+        same = ContinualConfig(**read_toml(out / "config.toml")) == config
+        refuse_other(out, what=what, same=same, cut_short=not whole and not resume)
+        if whole:
             found: dict[str, Any] = json.loads((out / "table.json").read_text())
             return found
     stream = build_stream(config.training(config.seed))
@@ -91,9 +93,7 @@ def compare(
     with only_process(out):
         if overwrite:
             _remove(out)
-        known = environment(Settings(seed=config.seed, device=config.device))
-        write_whole(out / "environment.json", (json.dumps(known, indent=1) + "\n").encode())
-        write_whole(out / "config.toml", to_toml(config).encode())
+        begin_folder(out, to_toml(config), Settings(seed=config.seed, device=config.device))
         pairs = [
             (name, config.seed + i) for i in range(config.seeds) for name in config.regulariser
         ]
@@ -191,37 +191,12 @@ def _refuse_misfits(config: ContinualConfig, stream: TaskStream) -> None:
             raise ValueError(f"{name}: {problem}") from problem
 
 
-def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
-    """Refuse folders whose files are not a comparison's, so that none of them is lost."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out}: is a file; name a folder for the results")
-    if (out / "config.toml").exists() and (out / "environment.json").exists():
-        with suppress(SettingError):
-            read_toml(out / "config.toml")
-            return
-    lost = [name for name in ("config.toml", *RESULTS) if (out / name).exists()]
-    if overwrite and out.exists() and any(out.iterdir()):
-        raise ValueError(
-            f"--out {out}: is not empty and holds no comparison (one has config.toml and"
-            " environment.json), so --overwrite leaves it alone; choose another folder"
-        )
-    if lost:
-        raise ValueError(
-            f"--out {out}: {lost[0]} is there and is not of a comparison; choose another folder"
-        )
-
-
-def _refuse_other(config: ContinualConfig, out: Path, *, resume: bool) -> None:
-    """Refuse a folder of other settings, or of a comparison cut short if it is not to go on."""
-    if ContinualConfig(**read_toml(out / "config.toml")) != config:
-        raise ValueError(
-            f"--out {out}: holds a comparison of other settings (see {out / 'config.toml'}); choose"
-            " another folder, or --overwrite it"
-        )
-    if not resume and not (out / "table.json").exists():
-        raise ValueError(
-            f"--out {out}: holds a comparison that was cut short; --resume it, or --overwrite it"
-        )
+def _is_ours(out: Path) -> bool:
+    """Tell whether a folder has the settings of a comparison."""
+    with suppress(SettingError, OSError):
+        read_toml(out / "config.toml")
+        return True
+    return False
 
 
 def _remove(out: Path) -> None:

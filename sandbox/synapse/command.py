@@ -12,8 +12,8 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from sandbox.bench.files import only_process, write_whole
+from sandbox.bench.folder import begin_folder, refuse_foreign
 from sandbox.bench.record import Settings
-from sandbox.bench.runner import environment
 from sandbox.synapse._analysis import Tally, analysed
 from sandbox.synapse._sheet import save_sheet
 from sandbox.synapse.config import Config, to_toml
@@ -83,14 +83,12 @@ def simulate(
     """
     spikes = spike_train(config)
     settings = to_toml(config, hashlib.sha256(spikes.tobytes()).hexdigest())
-    _refuse_foreign(out, overwrite=overwrite)
+    refuse_foreign(out, _results(out), what="run", ours=_is_run(out), overwrite=overwrite)
     with only_process(out):
         if overwrite:
             _remove(out)
         if not (out / "config.toml").exists():
-            known = environment(Settings(seed=config.seed))
-            write_whole(out / "environment.json", (json.dumps(known, indent=1) + "\n").encode())
-            write_whole(out / "config.toml", settings.encode())
+            begin_folder(out, settings, Settings(seed=config.seed))
         elif (out / "config.toml").read_text() != settings:
             raise ValueError(
                 f"--out {out}: holds a run of other settings or spikes (see"
@@ -147,38 +145,20 @@ def read_summary(out: Path) -> dict[str, Any]:
     return summary
 
 
-def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
-    """Refuse folders whose files are not a run's, so that none of them is lost."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out}: is a file; name a folder for the results")
-    if _is_run(out):
-        return
-    if overwrite and out.exists() and any(out.iterdir()):
-        raise ValueError(
-            f"--out {out}: is not empty and holds no run (a run has config.toml and"
-            " environment.json), so --overwrite leaves it alone; choose another folder"
-        )
-    lost = [path.name for path in [out / "config.toml", *_results(out)] if path.exists()]
-    if lost:
-        raise ValueError(
-            f"--out {out}: {lost[0]} is there and is not of a run; choose another folder"
-        )
-
-
 def _is_run(out: Path) -> bool:
-    """Tell whether a folder has the settings and environment of a run of this command."""
+    """Tell whether a folder has the settings of a run of this command."""
     with suppress(OSError, UnicodeDecodeError):
         first = (out / "config.toml").read_text().partition("\n")[0]
-        return first.startswith("model = ") and (out / "environment.json").exists()
+        return first.startswith("model = ")
     return False
 
 
-def _results(out: Path) -> list[Path]:
-    """Return the files that a run may leave, settings and environment apart."""
-    return [*(out / name for name in FILES), *sorted(out.glob("releases-[0-9]*.parquet"))]
+def _results(out: Path) -> list[str]:
+    """Return the names of files that a run may leave, settings and environment apart."""
+    return [*FILES, *sorted(path.name for path in out.glob("releases-[0-9]*.parquet"))]
 
 
 def _remove(out: Path) -> None:
     """Remove the files that a run writes, and no others."""
-    for file in [*_results(out), out / "config.toml", out / "environment.json"]:
-        file.unlink(missing_ok=True)
+    for name in [*_results(out), "config.toml", "environment.json"]:
+        (out / name).unlink(missing_ok=True)

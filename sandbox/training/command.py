@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from sandbox.bench.files import only_process, write_whole
+from sandbox.bench.files import only_process
+from sandbox.bench.folder import begin_folder, refuse_foreign, refuse_other
 from sandbox.bench.record import Settings
-from sandbox.bench.runner import environment
 from sandbox.training._optimizers import build_optimizer
 from sandbox.training.averaging import WeightAverage
 from sandbox.training.checkpoint import Checkpoints, read_state, write_state
@@ -186,14 +185,15 @@ def train(
         If ``out`` is a file, or holds another run, one cut short that is not to be resumed,
         or files that are no run's.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out}: is a file; name a folder for the results")
     checkpoints = Checkpoints(checkpoint or out / "checkpoint")
     results = out / "history.parquet"
-    _refuse_foreign(out, checkpoints, overwrite=overwrite)
+    refuse_foreign(out, RESULTS, what="run", ours=_is_ours(out), overwrite=overwrite)
+    _refuse_other_checkpoint(out, checkpoints, overwrite=overwrite)
     if not overwrite and (out / "config.toml").exists():
-        _refuse_other(config, out, cut_short=checkpoints.file.exists() and not resume)
-        if results.exists():
+        same, whole = TrainConfig(**read_toml(out / "config.toml")) == config, results.exists()
+        cut_short = checkpoints.file.exists() and not resume and not whole
+        refuse_other(out, what="run", same=same, cut_short=cut_short)
+        if whole:
             return History.load(results)
     # all of it is made, and so found to fit, before anything is removed or written
     stream, plan = build_stream(config), build_plan(config)
@@ -204,10 +204,7 @@ def train(
     optimizer = build_optimizer(config, model)
     if overwrite:
         _remove(out, checkpoints)
-    out.mkdir(parents=True, exist_ok=True)
-    known = environment(Settings(seed=config.seed, device=config.device))
-    write_whole(out / "environment.json", (json.dumps(known, indent=1) + "\n").encode())
-    write_whole(out / "config.toml", to_toml(config).encode())
+    begin_folder(out, to_toml(config), Settings(seed=config.seed, device=config.device))
     history = fit(
         model,
         stream,
@@ -228,8 +225,16 @@ def train(
     return history
 
 
-def _refuse_foreign(out: Path, checkpoints: Checkpoints, *, overwrite: bool) -> None:
-    """Refuse folders whose files are not a run's, so that none of them is lost."""
+def _is_ours(out: Path) -> bool:
+    """Tell whether a folder has the settings of a run."""
+    with suppress(SettingError, OSError):
+        read_toml(out / "config.toml")
+        return True
+    return False
+
+
+def _refuse_other_checkpoint(out: Path, checkpoints: Checkpoints, *, overwrite: bool) -> None:
+    """Refuse a checkpoint elsewhere that belongs to no run in this folder."""
     if checkpoints.folder != out / "checkpoint" and checkpoints.file.exists():
         read_state(checkpoints.file)  # refuses what is no state of ours
         if not overwrite and not (out / "config.toml").exists():
@@ -237,33 +242,6 @@ def _refuse_foreign(out: Path, checkpoints: Checkpoints, *, overwrite: bool) -> 
                 f"--checkpoint {checkpoints.folder}: holds the checkpoint of another run; choose"
                 " another folder"
             )
-    if (out / "config.toml").exists() and (out / "environment.json").exists():
-        with suppress(SettingError):
-            read_toml(out / "config.toml")
-            return
-    lost = [name for name in ("config.toml", *RESULTS) if (out / name).exists()]
-    if overwrite and out.exists() and any(out.iterdir()):
-        raise ValueError(
-            f"--out {out}: is not empty and holds no run (a run has config.toml and"
-            " environment.json), so --overwrite leaves it alone; choose another folder"
-        )
-    if lost:
-        raise ValueError(
-            f"--out {out}: {lost[0]} is there and is not of a run; choose another folder"
-        )
-
-
-def _refuse_other(config: TrainConfig, out: Path, *, cut_short: bool) -> None:
-    """Refuse a folder that holds a run of other settings, or one cut short if it is not to be."""
-    if TrainConfig(**read_toml(out / "config.toml")) != config:
-        raise ValueError(
-            f"--out {out}: holds a run of other settings (see {out / 'config.toml'}); choose"
-            " another folder, or --overwrite it"
-        )
-    if cut_short and not (out / "history.parquet").exists():
-        raise ValueError(
-            f"--out {out}: holds a run that was cut short; --resume it, or --overwrite it"
-        )
 
 
 def _remove(out: Path, checkpoints: Checkpoints) -> None:
