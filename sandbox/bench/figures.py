@@ -36,7 +36,7 @@ LONG_NAME = 14
 LABEL_WIDTH = 26
 """Characters of a line beside the upper axes: more would reach over the lower ones."""
 
-TITLE_WIDTH = 40
+TITLE_WIDTH = 35
 RELATION_WORDS = {
     "equals": "theory",
     "at_most": "upper bound",

@@ -136,7 +136,7 @@ def test_a_claim_is_told_in_full(page):
     assert article.count("<h4>") == 5
     assert "|measured − predicted| relative to |predicted| ≤ 1e-12" in article
     assert "largest step against the order &lt; 0" in article
-    assert "The interval is 95 % interval over 9 seeds." in article
+    assert "Interval: 95 % interval over 9 seeds." in article
     assert "area (m²): predicted" in article
     assert "1.1 ± 0.15" in article
     assert re.search(r"sandbox run \S*plain\.py --scale quick --seed 0", article)
