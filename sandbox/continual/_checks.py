@@ -45,7 +45,15 @@ def check_methods(config: ContinualConfig) -> dict[str, Any]:
         )
     if decay == 1.0 and config.accumulate == "average":
         raise ValueError("decay = 1.0: accumulate 'average' needs one below 1, e.g. 0.5")
-    return {"regulariser": tuple(names), "strength": str(config.strength), "decay": decay}
+    ceiling = config.ceiling
+    if ceiling is not None:
+        ceiling = as_number("ceiling", ceiling, low=0.0, open_low=True)
+        if config.accumulate == "separate":
+            raise ValueError(
+                f"ceiling = {ceiling}: accumulate 'separate' has no sum of importances to bound"
+            )
+    told = {"strength": str(config.strength), "decay": decay, "ceiling": ceiling}
+    return {"regulariser": tuple(names), **told}
 
 
 def check_network(config: ContinualConfig) -> dict[str, Any]:

@@ -155,6 +155,7 @@ def build_protection(
         accumulate=config.accumulate,
         decay=config.decay,
         clamp=config.clamp,
+        ceiling=config.ceiling,
         re_init=fresh if anew else None,
     )
 

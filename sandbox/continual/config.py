@@ -93,6 +93,8 @@ class ContinualConfig(OptimizerOptions):
     clamp : str
         si, siu, sib: negative importance is cut off every task's (task), off the sum over tasks
         (running), or not at all (signed).
+    ceiling : float, optional
+        Largest importance of a weight that acts, in the units of each method's; no bound.
     re_init : str
         Whether weights are drawn anew when a task begins, while the penalty pulls to the old
         ones: never, always, or as published with each method's strength, which takes more
@@ -176,6 +178,7 @@ class ContinualConfig(OptimizerOptions):
     ] = "sum"
     decay: Annotated[float, Parameter(group=_methods)] = 1.0
     clamp: Annotated[Literal["task", "running", "signed"], Parameter(group=_methods)] = "task"
+    ceiling: Annotated[float | None, Parameter(group=_methods)] = None
     re_init: Annotated[Literal["never", "always", "published"], Parameter(group=_methods)] = "never"
     model: Annotated[Literal["mlp", "stochastic-mlp"], Parameter(group=_network)] = "mlp"
     widths: Annotated[

@@ -63,6 +63,8 @@ class Protection:
     clamp : {"task", "running", "signed"}
         si, siu, sib: negative parts are cut off each task's importance, off the sum over tasks,
         or not at all.
+    ceiling : float or None
+        The largest importance that acts; None for no bound.
     re_init : callable or None
         Returns a fresh network for a task, from 1 on, whose parameters the weights become
         when that task begins, while the penalty pulls to the anchor; None to go on from where
@@ -100,6 +102,7 @@ class Protection:
         accumulate: Accumulate = "sum",
         decay: float = 1.0,
         clamp: Literal["task", "running", "signed"] = "task",
+        ceiling: float | None = None,
         re_init: Callable[[int], nn.Module] | None = None,
     ) -> None:
         self.method = find_method(method)
@@ -125,6 +128,7 @@ class Protection:
             "accumulate": accumulate,
             "decay": decay,
             "clamp": self.clamp,
+            "ceiling": ceiling,
             "re_init": re_init is not None,
         }
         self._set_up()
@@ -145,6 +149,7 @@ class Protection:
                 told["accumulate"],
                 told["decay"],
                 clamp=CLAMPS[self.clamp],
+                ceiling=told["ceiling"],
             )
             self._handles.append(self.penalty.attach(self.optimizer, self.model))
         if kind == "path":

@@ -3,10 +3,14 @@
 import dataclasses
 
 import pytest
+import torch
+from torch import nn
 
+from sandbox.continual._run import build_protection
 from sandbox.continual.config import ContinualConfig, read_toml, to_toml
 from sandbox.continual.methods import METHODS, Method
 from sandbox.continual.presets import PRESETS
+from sandbox.training.command import build_stream
 from sandbox.training.config import SettingError, TrainConfig
 
 
@@ -101,6 +105,8 @@ BAD = {
     "one class": ({"tasks": "split", "per_task": 1}, "per_task = 1"),
     "no seed": ({"seeds": 0}, "seeds = 0"),
     "xi": ({"xi": 0.0}, "xi = 0.0"),
+    "ceiling": ({"ceiling": 0.0}, "ceiling = 0.0: must be a finite number in"),
+    "no sum": ({"ceiling": 1.0, "accumulate": "separate"}, "has no sum of importances to bound"),
     "decay": ({"decay": 0.5}, "is for accumulate 'online' or 'average'"),
     "average": ({"accumulate": "average"}, "needs one below 1"),
     "tasks": ({"tasks": "single"}, "tasks = 'single'"),
@@ -154,3 +160,18 @@ def test_bad_files(text, words, tmp_path):
 def test_methods_of_no_kind():
     with pytest.raises(ValueError, match="kind = 'sometimes'"):
         Method("sometimes", "")
+
+
+def test_what_is_told_of_a_penalty_reaches_it():
+    told = {"xi": 0.3, "samples": 7, "accumulate": "online", "decay": 0.5, "ceiling": 2.5}
+    config = ContinualConfig(
+        regulariser=("siu",), strength="siu=0.7", clamp="running", count=2, widths=(4,), **told
+    )
+    stream, model = build_stream(config.training(0)), nn.Linear(64, 10)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    protection = build_protection(config, "siu", 0, stream, model, optimizer)
+    penalty = protection.penalty
+    assert (penalty.strength, penalty.accumulate, penalty.decay) == (0.7, "online", 0.5)
+    assert (penalty.clamp, penalty.ceiling) == ("running", 2.5)
+    assert (protection.path.xi, protection.samples) == (0.3, 7)
+    assert build_protection(config, "none", 0, stream, model, optimizer) is None

@@ -55,6 +55,18 @@ def test_protection_is_the_loop_written_out(method, stream):
     assert max(float(total.max()) for total in omega) > 1e-3
 
 
+def test_a_ceiling_bounds_what_pulls():
+    free, bound = model_of(), model_of()
+    one, _ = protected(free, pair(), "ewc", 2.0)
+    middle = max(float(omega.max()) for omega in one.importance.values()) / 100
+    two, _ = protected(bound, pair(), "ewc", 2.0, ceiling=middle)
+    assert max(float(omega.max()) for omega in two.importance.values()) == middle
+    assert not torch.allclose(free[0].weight, bound[0].weight, rtol=1e-3)
+    alike, _ = protected(model_of(), pair(), "ewc", 2.0, ceiling=1e9)
+    for name, omega in alike.importance.items():
+        assert torch.equal(omega, one.importance[name])
+
+
 @pytest.mark.parametrize("method", ["si", "ewc"])
 def test_weights_drawn_anew_are_pulled_to_the_old_ones(method):
     def fresh(task):
@@ -288,6 +300,7 @@ BAD = {
     "samples": ({"samples": 0}, "samples = 0"),
     "xi": ({"method": "si", "xi": 0.0}, "xi = 0.0"),
     "clamp": ({"clamp": "never"}, "clamp = 'never'"),
+    "ceiling": ({"ceiling": -1.0}, "ceiling = -1.0"),
     "re_init": ({"re_init": True}, "re_init = True: must be a function of the task"),
     "decay": ({"decay": 0.5}, "decay"),
 }
