@@ -289,7 +289,7 @@ class _Loop:
         if not now.batch:
             self._tell("epoch")
         if at.steps and not math.isfinite(float(at.loss)):
-            now.stop(f"the training loss is not finite at step {now.step}: use a smaller lr")
+            now.stop(f"the training loss is not finite at step {now.step}: {self._remedy()}")
         last = now.epoch >= plan.epochs
         if not (last or now.history.stopped or now.epoch % plan.evaluate_every == 0):
             return False
@@ -315,9 +315,14 @@ class _Loop:
         now.history.rows += rows
         lost = any(row["evaluated"] == task and math.isnan(row["test_loss"]) for row in rows)
         if lost and not now.history.stopped:
-            now.stop(f"the outputs are NaN after step {now.step}: use a smaller lr")
+            now.stop(f"the outputs are NaN after step {now.step}: {self._remedy()}")
         at.loss, at.penalty, at.steps = 0.0, 0.0, 0
         self._tell("evaluation")
+
+    def _remedy(self) -> str:
+        """Return what would help against divergence."""
+        damped = "damping" in self.now.optimizer.param_groups[0]
+        return "use a smaller lr" + " or more damping" * damped
 
     def _tell(self, event: str) -> None:
         for hook in self.hooks[event]:

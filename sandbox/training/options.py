@@ -193,7 +193,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "adamw": _ADAM,
     "muon": {"lr": 0.02, **_ROLLING, "momentum": 0.95, "fallback_lr": 0.001},
     "foof": {"lr": 0.3, "damping": 1.0, **_FACTORED},
-    "kfac": {"lr": 0.03, "damping": 0.01, **_FACTORED, **_KFAC},
+    "kfac": {"lr": 0.1, "damping": 0.3, **_FACTORED, **_KFAC},
     "natural": {"lr": 0.03, "damping": 0.1, **_LAYERED, "fisher": "sampled", "blocks": "full"},
     "alice": {**_ADAM, **_ALICE, "lr": 0.005},
     "curvature": {"lr": 0.2, "damping": 0.1, "power": 0.5, "blocks": "full", "scale": None},

@@ -101,12 +101,29 @@ def test_every_optimiser_learns_with_its_defaults(optimizer, sandbox, plain):
 
 
 @pytest.mark.parametrize("optimizer", ["foof", "kfac", "natural"])
+@pytest.mark.parametrize("stream", ["single", "split"])
+def test_defaults_learn_one_task_and_several(optimizer, stream, sandbox, plain):
+    # with factors of the task before at the borders of the split stream
+    flags = ["--optimizer", optimizer, "--stream", stream, "--epochs", "2", "--out", "run"]
+    code, out, _ = sandbox("train", *flags)
+    assert (code, "stopped early" in out) == (0, False)
+    history = History.load(RUN / "history.parquet")
+    learned = [
+        row["test_accuracy"]
+        for row in history.rows
+        if row["evaluated"] == row["task"] and row["learned"] == row["task"] + 1
+    ]
+    assert min(learned) > 0.8
+
+
+@pytest.mark.parametrize("optimizer", ["foof", "kfac", "natural"])
 def test_what_diverges_stops_and_says_so(optimizer, sandbox, plain, caplog):
     small = ["--widths", "8", "--batch-size", "0", "--epochs", "20"]
     flags = ["--optimizer", optimizer, "--lr", "1e30", *small, "--out", "run"]
     code, out, err = sandbox("train", *flags)
     assert code == 0
     assert "\nstopped early: the " in out
+    assert "use a smaller lr or more damping\n" in out
     assert "Traceback" not in err
     assert len(caplog.messages) == len(set(caplog.messages))  # warnings are not repeated
 
