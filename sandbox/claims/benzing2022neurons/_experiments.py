@@ -246,7 +246,7 @@ def searched(
             for place in fresh
             for seed in seeds
         ]
-        found = run.sweep(train, items, name=f"{name}-{number}")
+        found = run.sweep(train_once, items, name=f"{name}-{number}")
         ends = decades([one["loss"] for one in found]).reshape(len(fresh), len(seeds))
         scores |= dict(zip(fresh, ends.max(axis=1).tolist(), strict=True))
         leader = min(scores, key=scores.__getitem__)

@@ -2,40 +2,19 @@
 
 import pytest
 import torch
-from small_training import bits, network, normalised, pair, tiny
-from torch import nn
+from small_training import bits, normalised, pair
 from torch.optim import SGD, Adam
 
 from sandbox.continual import METHODS, Method, Protection, learn
 from sandbox.continual._independent import without_average
 from sandbox.training.plan import Plan
-from sandbox.training.tasks import permuted_tasks, split_tasks
 from synapses.layers import stochastic_layers
 from synapses.networks import Averaged, stochastic_mlp
+from tests.sandbox.continual.protecting import PLAN, ROOT, model_of, protected, three
 from tests.sandbox.continual.written_out import RATE, learned
 from theory.streams import Streams
 
-ROOT = 11
-PLAN = Plan(2, 8, reset_optimizer=True)
 STRENGTHS = {"ewc": 2.0, "si": 3.0, "siu": 4.0, "sib": 2.5, "sos": 1.5, "sos-large-batch": 1.2}
-
-
-def model_of(seed=3, outputs=4):
-    return network(outputs=outputs, seed=seed, dtype=torch.float64)
-
-
-def three():
-    return permuted_tasks(tiny(), 3, streams=Streams(ROOT))
-
-
-def protected(model, stream, method, strength=None, *, plan=PLAN, build=None, **told):
-    """Train; return the protection and the history."""
-    optimizer = (build or (lambda m: SGD(m.parameters(), RATE)))(model)
-    streams = Streams(ROOT)
-    given = {name: told.pop(name) for name in ("hooks", "stateful") if name in told}
-    protection = Protection(model, optimizer, method, strength, streams=streams, **told)
-    history = learn(model, stream, optimizer, plan, protection, streams=streams, **given)
-    return protection, history
 
 
 @pytest.mark.parametrize("stream", [three, pair], ids=["one head", "heads"])
@@ -290,74 +269,3 @@ def test_protection_on_a_gpu_is_that_on_a_cpu():
         protected(there, three(), method, STRENGTHS[method])
         for p, q in zip(here.parameters(), there.parameters(), strict=True):
             torch.testing.assert_close(p, q.cpu(), rtol=1e-9, atol=1e-9)
-
-
-BAD = {
-    "method": ({"method": "eww"}, "nearest is 'ewc'"),
-    "strength": ({"strength": -1.0}, "strength = -1.0: must be a finite number in"),
-    "none": ({"method": "none", "strength": 1.0}, "'none' has no penalty"),
-    "norm": ({"method": "ratio-norm"}, "'ratio-norm' has no published one"),
-    "samples": ({"samples": 0}, "samples = 0"),
-    "xi": ({"method": "si", "xi": 0.0}, "xi = 0.0"),
-    "clamp": ({"clamp": "never"}, "clamp = 'never'"),
-    "ceiling": ({"ceiling": -1.0}, "ceiling = -1.0"),
-    "re_init": ({"re_init": True}, "re_init = True: must be a function of the task"),
-    "decay": ({"decay": 0.5}, "decay"),
-}
-
-
-@pytest.mark.bad_input
-@pytest.mark.parametrize("case", BAD)
-def test_bad_settings(case):
-    told, words = BAD[case]
-    told = {"method": "ewc"} | told
-    model = model_of()
-    with pytest.raises(ValueError, match=words):
-        Protection(model, SGD(model.parameters(), 0.1), streams=Streams(0), **told)
-
-
-@pytest.mark.bad_input
-def test_misfits_are_refused():
-    model, other = model_of(), model_of()
-    optimizer, stranger = SGD(model.parameters(), 0.1), SGD(other.parameters(), 0.1)
-    protection = Protection(model, optimizer, "ewc", streams=Streams(0))
-    with pytest.raises(ValueError, match="another optimiser"):
-        learn(model, pair(), stranger, PLAN, protection, streams=Streams(0))
-    with pytest.raises(ValueError, match="another model"):
-        learn(nn.Sequential(model), pair(), optimizer, PLAN, protection, streams=Streams(0))
-
-
-@pytest.mark.bad_input
-@pytest.mark.parametrize("method", ["ewc", "si", "sos", "mas"])
-def test_tasks_of_one_class_are_refused(method):
-    for scenario in ("task", "class", "domain"):
-        stream = split_tasks(tiny(), per_task=1, scenario=scenario)
-        model = model_of(outputs=stream.outputs)
-        with pytest.raises(ValueError, match="task 'a' has one class"):
-            protected(model, stream, method)
-
-
-@pytest.mark.bad_input
-def test_what_cannot_be_drawn_anew_is_refused():
-    with pytest.raises(ValueError, match="no parameter '0.weight' of shape"):
-        protected(model_of(), three(), "ewc", 1.0, re_init=lambda task: nn.Linear(2, 2))
-    model = nn.Sequential(model_of(), nn.Linear(4, 4, dtype=torch.float64), nn.Tanh())
-    wide = nn.Sequential(*model_of()[:3], nn.Linear(8, 5, dtype=torch.float64))
-    protected(model, pair(), "ewc", 1.0, re_init=lambda task: model)
-    with pytest.raises(ValueError, match="finds no linear layer with the stream's 4 outputs"):
-        protected(wide, pair(), "ewc", 1.0, re_init=lambda task: wide)
-
-
-@pytest.mark.bad_input
-@pytest.mark.parametrize("method", ["mas", "absolute-fisher", "root-fisher"])
-def test_probabilities_need_the_cross_entropy(method):
-    plan = Plan(1, 8, loss="squared")
-    with pytest.raises(ValueError, match="loss = 'squared'"):
-        protected(model_of(outputs=2), pair("domain"), method, plan=plan)
-
-
-@pytest.mark.bad_input
-@pytest.mark.parametrize("method", ["siu", "sib", "sos-large-batch"])
-def test_all_samples_at_once_leave_no_independent_batch(method):
-    with pytest.raises(ValueError, match="batch_size = None: every step takes all samples"):
-        protected(model_of(), three(), method, plan=Plan(1, None))
