@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import NamedTuple, TypeAlias
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplinear._path_kernels import compiled
 from deeplinear.rules import RANK_TOLERANCE
 
 Array: TypeAlias = NDArray[np.float64]
 Widths: TypeAlias = NDArray[np.int64]
 Triple: TypeAlias = tuple[Array, Array, Array]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 GRADIENT, FULL, LAYER, BALANCED_MAP = 0, 1, 2, 3
 
@@ -33,11 +30,6 @@ class Problem(NamedTuple):
     scale: float
     whitened: bool
     root: Array
-
-
-def compiled(function: Function) -> Function:
-    """Compile a kernel with numba and keep it on disk."""
-    return cast("Function", numba.njit(cache=True)(function))
 
 
 @compiled

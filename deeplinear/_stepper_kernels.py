@@ -10,10 +10,10 @@ from deeplinear._matrix_kernels import (
     SMALLEST,
     Array,
     Problem,
-    compiled,
     unpacked,
     velocity,
 )
+from deeplinear._path_kernels import compiled
 
 FINISHED, COLLAPSED, EXHAUSTED = 0, 1, 2
 STEP_BUDGET = 200_000

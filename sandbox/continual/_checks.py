@@ -50,7 +50,8 @@ def check_methods(config: ContinualConfig) -> dict[str, Any]:
         ceiling = as_number("ceiling", ceiling, low=0.0, open_low=True)
         if config.accumulate == "separate":
             raise ValueError(
-                f"ceiling = {ceiling}: accumulate 'separate' has no sum of importances to bound"
+                f"ceiling = {ceiling}: accumulate 'separate' has no sum of importances to bound;"
+                " use 'sum', 'online' or 'average', or leave the ceiling out"
             )
     told = {"strength": str(config.strength), "decay": decay, "ceiling": ceiling}
     return {"regulariser": tuple(names), **told}

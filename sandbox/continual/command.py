@@ -193,7 +193,7 @@ def _refuse_misfits(config: ContinualConfig, stream: TaskStream) -> None:
 
 def _is_ours(out: Path) -> bool:
     """Tell whether a folder has the settings of a comparison."""
-    with suppress(SettingError, OSError):
+    with suppress(SettingError):
         read_toml(out / "config.toml")
         return True
     return False

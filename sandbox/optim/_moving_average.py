@@ -101,7 +101,8 @@ class MovingAverage:
         if not (first or held) or 4 * (held + len(rows)) > rows.shape[1]:
             self.pending_rows = None
         elif before is None:
-            self.pending_rows = rows * scale
+            # a file keeps no strides, and products round by them
+            self.pending_rows = (rows * scale).contiguous()
         else:
             self.pending_rows = torch.cat([before, rows * scale])
 
@@ -203,6 +204,8 @@ class MovingAverage:
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Take everything back, tensors as copies in their own type.
 
+        Rows, which are of the newest value alone, are left out unless this average keeps them.
+
         Parameters
         ----------
         state : dict
@@ -217,5 +220,6 @@ class MovingAverage:
 
         self.total, self.pending = taken("total"), taken("pending")
         # states written before rows were kept have none
-        self.rows, self.pending_rows = taken("rows"), taken("pending_rows")
+        self.rows = taken("rows") if self.keep_rows else None
+        self.pending_rows = taken("pending_rows") if self.keep_rows else None
         self.weight, self.samples = float(state["weight"]), int(state["samples"])

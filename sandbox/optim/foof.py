@@ -189,9 +189,9 @@ class FOOF(InputCovariance, LayerwiseOptimizer):
     -----
     With n outputs, m inputs and B rows a batch a layer costs B m^2 multiplications for its
     factor (S of T steps), about m^3 for its inverse (once in T steps), and n m^2
-    ("gradient") or B m^2 ("activation") for its use. Without averaging (``decay=0``), while
-    the rows of a factor are at most a quarter of its columns, the inverse comes from their
-    Gram matrix, by the Woodbury identity, for B m^2 + B^2 m.
+    ("gradient") or B m^2 ("activation") for its use. Without averaging (``decay=0``), with
+    p = 1 and while the rows of a factor are at most a quarter of its columns, the inverse
+    comes from their Gram matrix, by the Woodbury identity, for B m^2 + B^2 m.
 
     The printed objective of the paper has half the damping of its solution, which is what is
     computed here.

@@ -227,7 +227,7 @@ def train(
 
 def _is_ours(out: Path) -> bool:
     """Tell whether a folder has the settings of a run."""
-    with suppress(SettingError, OSError):
+    with suppress(SettingError):
         read_toml(out / "config.toml")
         return True
     return False

@@ -46,8 +46,8 @@ class OptimizerOptions:
         curvature correction, which decomposes a matrix of (batch x outputs) by (parameters) in
         every step: for small networks.
     lr : float
-        Learning rate: 0.1 (sgd), 0.001 (adam, adamw), 0.02 (muon), 0.3 (foof), 0.03 (kfac,
-        natural), 0.005 (alice), 0.2 (curvature).
+        Learning rate: 0.1 (sgd, kfac), 0.001 (adam, adamw), 0.02 (muon), 0.3 (foof),
+        0.03 (natural), 0.005 (alice), 0.2 (curvature).
     momentum : float
         Factor of the running sum of gradients: 0.0 (sgd, foof, kfac, natural), 0.95 (muon).
     weight_decay : float
@@ -56,7 +56,7 @@ class OptimizerOptions:
     betas : tuple of float
         adam, adamw, alice: factors of the two moving averages, 0.9,0.999.
     damping : float
-        Added to the factor or matrix that is inverted: 1.0 (foof), 0.01 (kfac), 0.1 (natural,
+        Added to the factor or matrix that is inverted: 1.0 (foof), 0.3 (kfac), 0.1 (natural,
         curvature).
     power : float
         foof, kfac: root of every factor's inverse, 1.0; curvature: of the curvature's, 0.5.

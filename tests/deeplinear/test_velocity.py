@@ -21,6 +21,7 @@ from small_networks import (
 )
 
 from deeplinear import _matrix_kernels as kernels
+from deeplinear import _path_kernels, _stepper_kernels
 from deeplinear.rules import CurvatureCorrection, _corrected, matrix_velocity, partial_products
 
 
@@ -170,3 +171,14 @@ def test_conservation_needs_the_svd_of_the_jacobian():
     assert by_pinv > 100 * by_svd
     blocks = [_corrected(j, residual, RULES["damped"]) for j in np.split(jacobian, [15], axis=1)]
     assert violation(np.concatenate(blocks)) > 1e-3
+
+
+@pytest.mark.parametrize("module", [kernels, _stepper_kernels])
+def test_kernels_are_compiled_anew_when_any_kernel_file_changes(module):
+    stored = [kernel._cache._cache_file for kernel in vars(module).values() if _has_file(kernel)]
+    assert len(stored) > 5
+    assert {file._source_stamp for file in stored} == {_path_kernels._DIGEST}
+
+
+def _has_file(kernel):
+    return hasattr(getattr(kernel, "_cache", None), "_cache_file")

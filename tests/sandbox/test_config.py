@@ -1,6 +1,7 @@
 """Settings of a training run: the same from Python, from a file and from the command line."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -178,6 +179,10 @@ def test_help_names_every_default_and_every_owner(sandbox):
             if default is not None:
                 plain = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
                 assert plain.lower() in text.lower(), (name, optimizer)
+        # as in "0.1 (sgd, kfac)"
+        for value, owners in re.findall(r"([\d.]+) \(([a-z, ]+)\)", text):
+            for owner in owners.split(", "):
+                assert str(OPTIONS[owner][name]) == value, (name, owner)
     told = " ".join(sandbox("train", "--help")[1].split())
     for group in ("Optimiser", "Preconditioning", "Alice", "Network", "Training", "Files"):
         assert f"─ {group}" in told

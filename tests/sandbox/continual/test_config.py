@@ -106,7 +106,7 @@ BAD = {
     "no seed": ({"seeds": 0}, "seeds = 0"),
     "xi": ({"xi": 0.0}, "xi = 0.0"),
     "ceiling": ({"ceiling": 0.0}, "ceiling = 0.0: must be a finite number in"),
-    "no sum": ({"ceiling": 1.0, "accumulate": "separate"}, "has no sum of importances to bound"),
+    "no sum": ({"ceiling": 1.0, "accumulate": "separate"}, "to bound; use 'sum', 'online'"),
     "decay": ({"decay": 0.5}, "is for accumulate 'online' or 'average'"),
     "average": ({"accumulate": "average"}, "needs one below 1"),
     "tasks": ({"tasks": "single"}, "tasks = 'single'"),

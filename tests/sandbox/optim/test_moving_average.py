@@ -203,3 +203,26 @@ def test_rows_come_back_bit_for_bit_and_states_without_them_are_read():
     older = {k: v for k, v in state.items() if not k.endswith("rows")}
     other.load_state_dict(older, torch.device("cpu"))
     assert other.rows is None
+
+
+def test_an_average_with_a_decay_takes_no_rows_from_one_without():
+    average, other = MovingAverage(0.0, keep_rows=True), MovingAverage(0.5, keep_rows=True)
+    average.collect(WIDE[:1], samples=1)
+    average.fold()
+    average.collect(WIDE[1:2], samples=1)
+    other.load_state_dict(average.state_dict(), torch.device("cpu"))
+    other.collect(WIDE[2:3], samples=1)
+    other.fold()
+    assert other.rows is None
+    wanted = 0.5 * WIDE[:1].T @ WIDE[:1] + 0.25 * WIDE[1:3].T @ WIDE[1:3]
+    torch.testing.assert_close(other.total, wanted, rtol=1e-15, atol=1e-15)
+
+
+def test_rows_are_kept_in_the_order_that_a_file_gives_back():
+    for count in (1, 2):
+        average, rows = MovingAverage(0.0, keep_rows=True), torch.randn(20, 2, dtype=DOUBLE).T
+        assert not rows.is_contiguous()
+        for _ in range(count):
+            average.collect(rows, samples=1)
+        average.fold()
+        assert average.rows.is_contiguous()
