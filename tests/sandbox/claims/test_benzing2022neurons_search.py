@@ -62,6 +62,14 @@ def bowl(at_lr, at_damping, tilt=0.0):
     return loss
 
 
+@pytest.fixture(autouse=True)
+def nothing_known():
+    """Runs are remembered within a process; those of these tests are made up."""
+    experiments.known_loss.cache_clear()
+    yield
+    experiments.known_loss.cache_clear()
+
+
 def run_with(function, monkeypatch, calls):
     monkeypatch.setattr(experiments, "train", function)
 
