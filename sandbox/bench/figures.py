@@ -35,8 +35,8 @@ LONG_NAME = 14
 """Names of more letters stand in two columns, not in three."""
 LABEL_WIDTH = 26
 """Characters of a line beside the upper axes: more would reach over the lower ones."""
-
 TITLE_WIDTH = 35
+"""Characters of a line above axes, of which three stand side by side."""
 RELATION_WORDS = {
     "equals": "theory",
     "at_most": "upper bound",

@@ -294,11 +294,10 @@ TUNED: Mapping[tuple[str, str], Mapping[str, tuple[float, float | None]]] = {
 At quick, what one search with one rule for all arms found (``_tuning.py``): 36 settings an arm (12
 of SGD, which has no damping), the least worst loss of five networks and batches of other seeds than
 those that claims train, on the claims' own data, network and number of updates. No setting was
-changed after a claim's outcome was seen. At full, where the claims' own searches start and, for
-root seed 0, end: they began once at settings chosen by hand from the paper's table and short
-trials, and went where two starts, which no claim trains, ended lower by 0.05 decades or more. The
-claim on what the published spelling costs, which does not search, had failed in the full batch with
-those chosen by hand; it was seen before they were replaced.
+changed after a claim's outcome was seen. At full, where the claims' own searches start: settings at
+which these searches ended with root seed 0, when they had begun at others, chosen by hand from the
+paper's table and short trials. The claim on what the published spelling costs, which does not
+search, had failed in the full batch with those others; it was seen before they were replaced.
 Where the question is how often to invert, the paper's own.
 """
 
